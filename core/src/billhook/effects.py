@@ -1,0 +1,203 @@
+"""What has to happen next, as data: planned in the transaction that applied a fact, carried out from the outbox.
+
+An effect has a ``key``: planning the same effect again, from the same or another copy of a fact, is the same effect.
+It has a ``lane``: effects of one lane are carried out one at a time, in the order they were planned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from billhook.model import Ref
+from billhook.money import Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectInvoice:
+    """Collect an invoice: the ``attempt``-th try, not before ``not_before`` (None: at once)."""
+
+    kind: Literal["collect_invoice"] = "collect_invoice"
+    invoice: Ref
+    attempt: int = 1
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One effect per invoice and attempt."""
+        return f"collect/{self.invoice}/{self.attempt}"
+
+    @property
+    def lane(self) -> str:
+        """Attempts on one invoice follow each other."""
+        return f"collect/{self.invoice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPayment:
+    """Tell the billing engine that ``payment`` paid ``amount`` of the invoice."""
+
+    kind: Literal["record_payment"] = "record_payment"
+    invoice: Ref
+    payment: Ref
+    amount: Money
+    paid_at: datetime
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One effect per payment."""
+        return f"record/{self.payment}"
+
+    @property
+    def lane(self) -> str:
+        """What the engine is told about one invoice, it is told in order."""
+        return f"books/{self.invoice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFailure:
+    """Tell the billing engine that ``payment`` failed."""
+
+    kind: Literal["record_failure"] = "record_failure"
+    invoice: Ref
+    payment: Ref
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One effect per failed payment."""
+        return f"record-failure/{self.payment}"
+
+    @property
+    def lane(self) -> str:
+        """As :attr:`RecordPayment.lane`."""
+        return f"books/{self.invoice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueCreditNote:
+    """Document a refund of ``payment`` in the billing engine."""
+
+    kind: Literal["issue_credit_note"] = "issue_credit_note"
+    invoice: Ref
+    payment: Ref
+    refund: Ref
+    amount: Money
+    reason: str | None = None
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One credit note per refund."""
+        return f"credit/{self.refund}"
+
+    @property
+    def lane(self) -> str:
+        """As :attr:`RecordPayment.lane`: the payment must be in the books before its refund."""
+        return f"books/{self.invoice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundPayment:
+    """Give money back because the billing engine's credit note says so."""
+
+    kind: Literal["refund_payment"] = "refund_payment"
+    invoice: Ref
+    credit_note: Ref
+    payment: Ref
+    amount: Money
+    reason: str | None = None
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One refund per credit note and payment: a note may give back more than one payment brought."""
+        return f"refund/{self.credit_note}/{self.payment}"
+
+    @property
+    def lane(self) -> str:
+        """Refunds of one invoice follow each other: providers accept one pending refund at a time."""
+        return f"refund/{self.invoice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseRefund:
+    """Tell the billing engine how the refund that its credit note asked for ended."""
+
+    kind: Literal["close_refund"] = "close_refund"
+    invoice: Ref
+    credit_note: Ref
+    refund: Ref
+    succeeded: bool
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One per refund and outcome."""
+        return f"close/{self.credit_note}/{self.refund}/{'succeeded' if self.succeeded else 'failed'}"
+
+    @property
+    def lane(self) -> str:
+        """As :attr:`RecordPayment.lane`."""
+        return f"books/{self.invoice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncCustomer:
+    """Bring a customer to a billing engine as it stands when the call is made; ``version`` counts the changes."""
+
+    kind: Literal["sync_customer"] = "sync_customer"
+    customer_id: str
+    connection: str
+    version: int
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One effect per version."""
+        return f"customer/{self.connection}/{self.customer_id}/{self.version}"
+
+    @property
+    def lane(self) -> str:
+        """Changes of one customer arrive in order."""
+        return f"customer/{self.connection}/{self.customer_id}"
+
+
+Effect = (
+    CollectInvoice
+    | RecordPayment
+    | RecordFailure
+    | IssueCreditNote
+    | RefundPayment
+    | CloseRefund
+    | SyncCustomer
+)
+
+
+@cache
+def _adapter() -> TypeAdapter[Effect]:
+    return TypeAdapter(Annotated[Effect, Field(discriminator="kind")])
+
+
+def to_json(effect: Effect) -> str:
+    """Write an effect as JSON."""
+    return _adapter().dump_json(effect).decode()
+
+
+def from_json(text: str | bytes) -> Effect:
+    """Read an effect written by :func:`to_json`."""
+    return _adapter().validate_json(text)
+
+
+def collection_key(invoice: Ref, attempt: int) -> str:
+    """Return the idempotency key of one attempt to collect: ``lago-inv-<id>``, from the second on with its number.
+
+    The provider sees it as ``Idempotency-Key`` and in the metadata; in our ledger it is unique.
+    """
+    first = f"{invoice.connection}-inv-{invoice.id}"
+    return first if attempt == 1 else f"{first}-attempt-{attempt}"

@@ -1,0 +1,1 @@
+"""Dodo Payments as a payment provider and a webhook source."""

@@ -1,0 +1,1 @@
+"""Lago as a billing engine and a webhook source."""

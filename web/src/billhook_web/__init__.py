@@ -1,0 +1,1 @@
+"""The host: receives webhooks, keeps one ledger, carries out what has to happen next."""

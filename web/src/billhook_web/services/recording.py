@@ -1,0 +1,319 @@
+"""Applying facts: enter them in the ledger, compute what they touch anew, and plan what has to happen next.
+
+All of it in the caller's transaction. The order in which facts arrive does not matter: whatever a fact touches is
+computed from *all* facts known about it (:mod:`billhook.projections`), and effects are planned from the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from billhook.events import (
+    CreditNoteIssued,
+    CustomerObserved,
+    DisputeChanged,
+    Event,
+    InvoiceEvent,
+    MandateChanged,
+    PaymentEvent,
+    RefundChanged,
+    SubscriptionEvent,
+    dated,
+)
+from billhook.model import Attempt, AttemptStatus, Dispute, Invoice, Payment, PaymentStatus, Ref, Refund, Snapshot
+from billhook.money import Money
+from billhook.plugins import Registry
+from billhook.projections import (
+    check_amount,
+    project_credit_note,
+    project_customer,
+    project_dispute,
+    project_invoice,
+    project_mandate,
+    project_payment,
+    project_refund,
+    project_subscription,
+)
+from billhook_web.db import Tx, lock
+from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
+from billhook_web.stores import accounts, billing, ledger, outbox
+from billhook_web.stores.billing import Row
+from billhook_web.stores.ledger import About
+
+_ATTEMPT_AFTER = {
+    PaymentStatus.SUCCEEDED: AttemptStatus.SUCCEEDED,
+    PaymentStatus.FAILED: AttemptStatus.FAILED,
+    PaymentStatus.CANCELED: AttemptStatus.FAILED,
+    PaymentStatus.PROCESSING: AttemptStatus.PROCESSING,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What applying facts came to: how many were new, and the effects that were planned."""
+
+    new: int
+    effects: tuple[int, ...]
+
+
+class Recorder:
+    """Enters facts and keeps the projections."""
+
+    def __init__(self, connections: Connections, registry: Registry) -> None:
+        self._connections = connections
+        self._registry = registry
+
+    def apply(self, tx: Tx, events: Iterable[Event], *, now: datetime, inbox_id: int | None = None) -> Applied:
+        """Apply facts; undated ones get ``now``. Facts that are known already change nothing."""
+        facts = [dated(event, heard_at=now) for event in events]
+        lock(tx, (f"payment/{payment}" for payment in map(_payment_of, facts) if payment))
+        placed = [(fact, self._about(tx, fact)) for fact in facts]
+        lock(tx, (f"invoice/{about.invoice}" for _, about in placed if about.invoice))
+        lock(tx, (f"customer/{about.customer_id}" for _, about in placed if about.customer_id))
+        new = [
+            (fact, about)
+            for fact, about in placed
+            if ledger.add(tx, fact, about, inbox_id=inbox_id, now=now)
+        ]
+        for fact, about in new:
+            self._project(tx, fact, about, now=now)
+        effects = [effect for fact, about in new for effect in self._plan(tx, fact, about, now=now)]
+        return Applied(new=len(new), effects=tuple(effects))
+
+    def snapshot(self, tx: Tx, invoice: Ref) -> Snapshot:
+        """Return an invoice with everything that hangs on it."""
+        found = billing.invoices.get(tx, invoice)
+        payments = billing.payments.of_invoice(tx, invoice)
+        refs = [payment.ref for payment in payments]
+        customer = accounts.get_customer(tx, found.customer_id) if found and found.customer_id else None
+        return Snapshot(
+            customer=customer.customer if customer else None,
+            invoice=found,
+            payments=payments,
+            refunds=billing.refunds.of_payments(tx, refs),
+            disputes=billing.disputes.of_payments(tx, refs),
+            credit_notes=billing.credit_notes.of_invoice(tx, invoice),
+            attempts=billing.attempts_of(tx, invoice),
+        )
+
+    # --- placing: what is this fact about? -----------------------------------------------------------------------
+
+    def _about(self, tx: Tx, fact: Event) -> About:
+        ref = fact.ref
+        invoice = self._invoice_named_by(tx, fact)
+        known = billing.invoices.get(tx, invoice) if invoice else None
+        customer_id = getattr(fact, "customer_id", None) or (known.customer_id if known else None)
+        if isinstance(fact, MandateChanged):
+            customer_id = self._connections.customer_of(fact.metadata) or self._linked(tx, fact)
+        payment = _payment_of(fact)
+        return About(
+            subject=str(ref),
+            connection=ref.connection,
+            payment=str(payment) if payment else None,
+            invoice=str(invoice) if invoice else None,
+            customer_id=customer_id,
+        )
+
+    def _invoice_named_by(self, tx: Tx, fact: Event) -> Ref | None:
+        if isinstance(fact, PaymentEvent):
+            attempt = self._attempt_of(tx, [fact])
+            return self._connections.invoice_of(fact.metadata) or (attempt.invoice if attempt else None)
+        if isinstance(fact, CreditNoteIssued):
+            return fact.invoice
+        return fact.ref if isinstance(fact, InvoiceEvent) else None
+
+    def _attempt_of(self, tx: Tx, facts: Sequence[PaymentEvent]) -> Attempt | None:
+        """Find the try to collect that a payment came from: by our key on it, else by its checkout session."""
+        for fact in facts:
+            key = fact.metadata.get(ATTEMPT_KEY)
+            found = billing.get_attempt(tx, key) if key else None
+            if found is None and fact.session:
+                found = billing.attempt_by_session(tx, fact.ref.connection, fact.session)
+            if found is not None:
+                return found
+        return None
+
+    def _linked(self, tx: Tx, fact: MandateChanged) -> str | None:
+        if fact.provider_customer is None:
+            return None
+        return accounts.customer_of_link(tx, fact.ref.connection, fact.provider_customer)
+
+    # --- projecting: what does it all amount to? -----------------------------------------------------------------
+
+    def _project(self, tx: Tx, fact: Event, about: About, *, now: datetime) -> None:
+        if isinstance(fact, CustomerObserved):
+            self._project_customer(tx, fact, now=now)
+        elif isinstance(fact, SubscriptionEvent):
+            self._project_subscription(tx, about)
+        elif isinstance(fact, MandateChanged):
+            self._project_mandate(tx, about)
+        elif about.invoice is not None:
+            self._project_invoice(tx, Ref.parse(about.invoice))
+        elif about.payment is not None:
+            self._project_payment_alone(tx, Ref.parse(about.payment))
+
+    def _project_customer(self, tx: Tx, fact: CustomerObserved, *, now: datetime) -> None:
+        seen = [each for each in ledger.about_subject(tx, str(fact.ref)) if isinstance(each, CustomerObserved)]
+        latest = project_customer(seen)
+        accounts.put_customer(tx, latest.customer_id, observed=accounts.fields_of(latest), now=now)
+        accounts.link(tx, latest.customer_id, latest.ref.connection, latest.ref.id)
+        for connection, provider_id in latest.provider_ids.items():
+            accounts.link(tx, latest.customer_id, connection, provider_id)
+
+    def _project_subscription(self, tx: Tx, about: About) -> None:
+        facts = [each for each in ledger.about_subject(tx, about.subject) if isinstance(each, SubscriptionEvent)]
+        subscription = project_subscription(facts)
+        first = min(each.at for each in facts if each.at is not None)
+        row = Row(
+            customer_id=subscription.customer_id, status=subscription.status, at=subscription.started_at or first
+        )
+        billing.subscriptions.put(tx, subscription.ref, subscription, row)
+
+    def _project_mandate(self, tx: Tx, about: About) -> None:
+        facts = [each for each in ledger.about_subject(tx, about.subject) if isinstance(each, MandateChanged)]
+        mandate = project_mandate(facts, customer_id=about.customer_id)
+        row = Row(customer_id=mandate.customer_id, status=mandate.status, at=mandate.at)
+        billing.mandates.put(tx, mandate.ref, mandate, row)
+
+    def _project_payment_alone(self, tx: Tx, payment: Ref) -> None:
+        """A payment, refund or dispute whose fact names no invoice: it may still belong to one by its payment."""
+        known = billing.payments.get(tx, payment)
+        if known is not None and known.invoice is not None:
+            lock(tx, [f"invoice/{known.invoice}"])
+            self._project_invoice(tx, known.invoice)
+        else:
+            self._project_payment(tx, payment, invoice=None)
+
+    def _project_invoice(self, tx: Tx, ref: Ref) -> None:
+        facts = ledger.about_invoice(tx, str(ref))
+        own = [fact for fact in facts if isinstance(fact, InvoiceEvent)]
+        bare = project_invoice(own)
+        paid_by = sorted({fact.ref for fact in facts if isinstance(fact, PaymentEvent)})
+        projected = [self._project_payment(tx, payment, invoice=(ref, bare)) for payment in paid_by]
+        self._project_credit_notes(tx, facts, bare)
+        invoice = project_invoice(own, [payment for payment in projected if payment is not None])
+        if invoice is None:
+            return
+        at = invoice.finalized_at or invoice.observed_at
+        assert at is not None  # noqa: S101 - it was computed from at least one dated fact
+        row = Row(customer_id=invoice.customer_id, status=invoice.payment_status, at=at)
+        billing.invoices.put(tx, ref, invoice, row)
+
+    def _project_credit_notes(self, tx: Tx, facts: Sequence[Event], invoice: Invoice | None) -> None:
+        issued = [fact for fact in facts if isinstance(fact, CreditNoteIssued)]
+        for ref in sorted({fact.ref for fact in issued}):
+            note = project_credit_note([fact for fact in issued if fact.ref == ref])
+            row = Row(
+                customer_id=invoice.customer_id if invoice else None,
+                status=note.refund_status or "issued",
+                at=note.at,
+                invoice=note.invoice,
+            )
+            billing.credit_notes.put(tx, ref, note, row)
+
+    def _project_payment(
+        self, tx: Tx, ref: Ref, *, invoice: tuple[Ref, Invoice | None] | None
+    ) -> Payment | None:
+        facts = ledger.about_payment(tx, str(ref))
+        own = [fact for fact in facts if isinstance(fact, PaymentEvent)]
+        owner, document = invoice or (None, None)
+        customer_id = document.customer_id if document else None
+        refunds = self._project_refunds(tx, facts, owner, customer_id)
+        disputes = self._project_disputes(tx, facts, owner, customer_id)
+        if not own:
+            return None
+        attempt = self._attempt_of(tx, own)
+        key = next((fact.metadata[ATTEMPT_KEY] for fact in own if fact.metadata.get(ATTEMPT_KEY)), None)
+        payment = project_payment(
+            own,
+            invoice=owner,
+            customer_id=customer_id,
+            key=key or (attempt.key if attempt else None),
+            refunds=refunds,
+            disputes=disputes,
+        )
+        payment = check_amount(payment, own, expected=_expected(attempt, document))
+        row = Row(customer_id=customer_id, status=payment.status, at=payment.at, invoice=owner)
+        billing.payments.put(tx, ref, payment, row)
+        self._note_on_attempt(tx, attempt, payment)
+        if customer_id is not None:
+            self._link_customer(tx, customer_id, own)
+        return payment
+
+    def _project_refunds(
+        self, tx: Tx, facts: Sequence[Event], owner: Ref | None, customer_id: str | None
+    ) -> list[Refund]:
+        changes = [fact for fact in facts if isinstance(fact, RefundChanged)]
+        refunds = []
+        for ref in sorted({fact.ref for fact in changes}):
+            mine = [fact for fact in changes if fact.ref == ref]
+            named = sorted({fact.metadata[CREDIT_NOTE_KEY] for fact in mine if fact.metadata.get(CREDIT_NOTE_KEY)})
+            refund = project_refund(mine, credit_note=Ref.parse(named[0]) if named else None)
+            row = Row(
+                customer_id=customer_id, status=refund.status, at=refund.at, invoice=owner, payment=refund.payment
+            )
+            billing.refunds.put(tx, ref, refund, row)
+            refunds.append(refund)
+        return refunds
+
+    def _project_disputes(
+        self, tx: Tx, facts: Sequence[Event], owner: Ref | None, customer_id: str | None
+    ) -> list[Dispute]:
+        changes = [fact for fact in facts if isinstance(fact, DisputeChanged)]
+        disputes = []
+        for ref in sorted({fact.ref for fact in changes}):
+            dispute = project_dispute([fact for fact in changes if fact.ref == ref])
+            row = Row(
+                customer_id=customer_id, status=dispute.status, at=dispute.at, invoice=owner, payment=dispute.payment
+            )
+            billing.disputes.put(tx, ref, dispute, row)
+            disputes.append(dispute)
+        return disputes
+
+    def _note_on_attempt(self, tx: Tx, attempt: Attempt | None, payment: Payment) -> None:
+        status = _ATTEMPT_AFTER.get(payment.status)
+        if attempt is None or status is None or attempt.status is AttemptStatus.SUCCEEDED:
+            return
+        billing.put_attempt(tx, replace(attempt, status=status, payment=payment.ref))
+
+    def _link_customer(self, tx: Tx, customer_id: str, facts: Sequence[PaymentEvent]) -> None:
+        for fact in facts:
+            if fact.provider_customer:
+                accounts.link(tx, customer_id, fact.ref.connection, fact.provider_customer)
+
+    # --- planning: what has to happen? ---------------------------------------------------------------------------
+
+    def _plan(self, tx: Tx, fact: Event, about: About, *, now: datetime) -> list[int]:
+        snapshot = self._snapshot_of(tx, about)
+        planned = (outbox.add(tx, effect, now=now) for effect in self._registry.effects_for(fact, snapshot))
+        return [effect_id for effect_id in planned if effect_id is not None]
+
+    def _snapshot_of(self, tx: Tx, about: About) -> Snapshot:
+        invoice = Ref.parse(about.invoice) if about.invoice else None
+        if invoice is None and about.payment is not None:
+            payment = billing.payments.get(tx, about.payment)
+            invoice = payment.invoice if payment else None
+        if invoice is not None:
+            return self.snapshot(tx, invoice)
+        customer = accounts.get_customer(tx, about.customer_id) if about.customer_id else None
+        return Snapshot(
+            customer=customer.customer if customer else None,
+            subscription=billing.subscriptions.get(tx, about.subject),
+        )
+
+
+def _payment_of(fact: Event) -> Ref | None:
+    """The payment a fact belongs to: itself, or the one that is refunded or disputed."""
+    if isinstance(fact, PaymentEvent):
+        return fact.ref
+    return fact.payment if isinstance(fact, RefundChanged | DisputeChanged) else None
+
+
+def _expected(attempt: Attempt | None, invoice: Invoice | None) -> Money | None:
+    """What a payment should bring: what the attempt asked for, else what the invoice was for."""
+    if attempt is not None:
+        return attempt.amount
+    return Money(invoice.due, invoice.currency) if invoice is not None else None
+

@@ -1,0 +1,162 @@
+"""The host's own settings: ``BILLHOOK_*`` from the environment, mounted files or ``billhook.toml``, checked at start-up."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+
+from billhook.config import ConnectionConfig, load_connection
+from billhook.dunning import RetrySchedule
+from billhook.errors import ConfigInvalid, Problem
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
+
+class HostSettings(ConnectionConfig):
+    """What the host can be told. Every field is ``BILLHOOK_<FIELD>`` in the environment."""
+
+    home: str = Field(".billhook", description="folder for the SQLite database; made when missing")
+    database_url: SecretStr | None = Field(
+        None,
+        description="SQLAlchemy URL, for instance postgresql://user:password@host/name; unset: SQLite in the home folder",
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="redis://host:6379/0; unset: background work runs inside the process"
+    )
+    connections: Words = Field(
+        (), description="what to connect: lago,dodo or name=plugin, for instance lago-eu=lago"
+    )
+    public_url: str = Field(
+        "http://127.0.0.1:8080", description="where customers and providers reach this host"
+    )
+    api_key: SecretStr | None = Field(
+        None, description="first API key with all scopes; at least 16 characters"
+    )
+    config: str | None = Field(None, description="path of billhook.toml")
+    retry_schedule: str = Field(
+        "P3D,P7D,P7D",
+        description="waits between attempts to collect, as ISO 8601 durations; empty: never again",
+    )
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    plugins_allow: Words = Field((), description="plugins to load although no connection uses them")
+    plugins_deny: Words = Field((), description="plugins never to load")
+    worker_threads: int = Field(8, ge=1, le=64, description="threads for background work in one process")
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("it must start with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("it has fewer than 16 characters")
+        return value
+
+    @field_validator("retry_schedule")
+    @classmethod
+    def _is_schedule(cls, value: str) -> str:
+        RetrySchedule.parse(value)
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("it is none of DEBUG, INFO, WARNING, ERROR")
+        return value.upper()
+
+    def sqlalchemy_url(self) -> str:
+        """Return the database to use; makes the home folder when it is the SQLite file there."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        home = Path(self.home).expanduser().absolute()
+        home.mkdir(parents=True, exist_ok=True)
+        return f"sqlite:///{home / 'billhook.sqlite3'}"
+
+    def schedule(self) -> RetrySchedule:
+        """Return the waits between attempts to collect."""
+        return RetrySchedule.parse(self.retry_schedule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionName:
+    """One configured use of a plugin: ``lago-eu=lago`` is the connection ``lago-eu`` of the plugin ``lago``."""
+
+    name: str
+    plugin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything read at start-up: the host's settings, the connections and what the file says about each."""
+
+    host: HostSettings
+    connections: tuple[ConnectionName, ...]
+    tables: Mapping[str, Mapping[str, Any]]
+    env: Mapping[str, str]
+
+
+def read_configuration(env: Mapping[str, str]) -> Configuration:
+    """Read and check the host's settings; raises :class:`ConfigInvalid` with every problem."""
+    document = _read_toml(env.get("BILLHOOK_CONFIG", "").strip())
+    host = load_connection(
+        HostSettings, "billhook", env=env, table=document.get("billhook", {}), section="billhook"
+    )
+    names, problems = _names(host.connections)
+    if problems:
+        raise ConfigInvalid(problems)
+    return Configuration(host=host, connections=names, tables=document.get("connections", {}), env=env)
+
+
+def _read_toml(path: str) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as exc:
+        problem = Problem(
+            "BILLHOOK_CONFIG", f"cannot be read ({exc.strerror}).", "Point it at a readable TOML file."
+        )
+    except tomllib.TOMLDecodeError as exc:
+        problem = Problem("BILLHOOK_CONFIG", f"is not valid TOML: {exc}.", "Correct the file.")
+    raise ConfigInvalid([problem])
+
+
+def _names(entries: tuple[str, ...]) -> tuple[tuple[ConnectionName, ...], list[Problem]]:
+    names: list[ConnectionName] = []
+    problems: list[Problem] = []
+    for entry in entries:
+        name, _, plugin = entry.partition("=")
+        name, plugin = name.strip(), plugin.strip() or name.strip()
+        allowed = name.replace("-", "").isalnum() and name.isascii() and name == name.lower()
+        if not allowed or name == "billhook":
+            problems.append(
+                Problem(
+                    "BILLHOOK_CONNECTIONS",
+                    f"has {entry!r}, which is no name.",
+                    "Use lower-case letters, digits and hyphens: lago or lago-eu=lago.",
+                )
+            )
+        elif name in {known.name for known in names}:
+            problems.append(
+                Problem("BILLHOOK_CONNECTIONS", f"names {name!r} twice.", "Give each its own name.")
+            )
+        else:
+            names.append(ConnectionName(name=name, plugin=plugin))
+    return tuple(names), problems

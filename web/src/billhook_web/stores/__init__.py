@@ -1,0 +1,1 @@
+"""Everything that speaks SQL. Functions take a transaction and return values; they decide nothing."""

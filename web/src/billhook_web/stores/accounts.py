@@ -1,0 +1,243 @@
+"""Customers, their ids at the providers, how far their data got, and the keys of API callers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import func, or_, select, tuple_, update
+
+from billhook.model import Address, Customer
+from billhook_web.db import Tx
+from billhook_web.stores.inbox import upsert_ignoring_conflicts
+from billhook_web.stores.tables import api_keys, customer_links, customer_syncs, customers
+
+Fields = Mapping[str, Any]
+"""A customer's fields as plain JSON; ``address`` is a mapping. A key that is absent was never said."""
+
+
+class SyncStatus(StrEnum):
+    """How far a customer's data has come at a billing engine."""
+
+    PENDING = "pending"
+    SYNCED = "synced"
+    CONFLICT = "conflict"  # a value clashes there: somebody must correct it
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """How far version ``version`` of a customer has come at a billing engine. ``field`` names what clashes."""
+
+    connection: str
+    version: int
+    status: SyncStatus
+    at: datetime
+    field: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerRow:
+    """A customer as stored."""
+
+    customer: Customer
+    given: Fields
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    syncs: tuple[Sync, ...] = ()
+
+
+def get_customer(tx: Tx, customer_id: str) -> CustomerRow | None:
+    """Return a customer with the state of its syncs."""
+    row = tx.execute(select(customers).where(customers.c.id == customer_id)).one_or_none()
+    return None if row is None else _with_links(tx, [row])[0]
+
+
+def page_customers(
+    tx: Tx,
+    *,
+    search: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    sync: str | None = None,
+    connection: str | None = None,
+    after: tuple[datetime, str] | None = None,
+    limit: int = 50,
+) -> Sequence[CustomerRow]:
+    """List customers, newest first. ``search`` is part of the id, name or e-mail."""
+    t = customers.c
+    statement = select(customers).order_by(t.created_at.desc(), t.id.desc()).limit(limit)
+    if search:
+        pattern = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        statement = statement.where(or_(*(c.ilike(pattern, escape="\\") for c in (t.id, t.name, t.email))))
+    if since is not None:
+        statement = statement.where(t.created_at >= since)
+    if until is not None:
+        statement = statement.where(t.created_at < until)
+    if sync is not None or connection is not None:
+        wanted = select(customer_syncs.c.customer_id)
+        if sync is not None:
+            wanted = wanted.where(customer_syncs.c.status == sync)
+        if connection is not None:
+            wanted = wanted.where(customer_syncs.c.connection == connection)
+        statement = statement.where(t.id.in_(wanted))
+    if after is not None:
+        statement = statement.where(tuple_(t.created_at, t.id) < tuple_(*after))
+    return _with_links(tx, tx.execute(statement).all())
+
+
+def put_customer(
+    tx: Tx, customer_id: str, *, given: Fields | None = None, observed: Fields | None = None, now: datetime
+) -> int:
+    """Write what the integrator said (counts the version up) or what a provider shows; return the version."""
+    statement = upsert_ignoring_conflicts(tx, customers)
+    tx.execute(
+        statement.values(id=customer_id, given="{}", observed="{}", version=0, created_at=now, updated_at=now)
+    )
+    row = tx.execute(select(customers).where(customers.c.id == customer_id)).one()
+    said: Fields = given if given is not None else json.loads(row.given)
+    seen: Fields = observed if observed is not None else json.loads(row.observed)
+    version = row.version + (given is not None)
+    merged = merge(said, seen)
+    values = {
+        "given": json.dumps(said, sort_keys=True),
+        "observed": json.dumps(seen, sort_keys=True),
+        "name": merged.get("name"),
+        "email": merged.get("email"),
+        "version": version,
+        "updated_at": now,
+    }
+    tx.execute(update(customers).where(customers.c.id == customer_id).values(**values))
+    return int(version)
+
+
+def merge(given: Fields, observed: Fields) -> dict[str, Any]:
+    """What the integrator said wins field by field, also inside the address; an explicit null clears."""
+    address = {**(observed.get("address") or {}), **(given.get("address") or {})}
+    return {**observed, **given, "address": address}
+
+
+def link(tx: Tx, customer_id: str, connection: str, provider_id: str) -> None:
+    """Remember a customer's id at a provider; the first one stays."""
+    statement = upsert_ignoring_conflicts(tx, customer_links)
+    tx.execute(statement.values(customer_id=customer_id, connection=connection, provider_id=provider_id))
+
+
+def customer_of_link(tx: Tx, connection: str, provider_id: str) -> str | None:
+    """Return the one customer with this id at the provider; None when there is none or several."""
+    t = customer_links.c
+    statement = select(t.customer_id).where(t.connection == connection, t.provider_id == provider_id).limit(2)
+    found = tx.execute(statement).scalars().all()
+    return found[0] if len(found) == 1 else None
+
+
+def put_sync(tx: Tx, customer_id: str, sync: Sync) -> None:
+    """Write how far a version has come; an older version never overwrites a newer one."""
+    values = {
+        "version": sync.version, "status": sync.status, "field": sync.field, "detail": sync.detail, "at": sync.at,
+    }  # fmt: skip
+    t = customer_syncs.c
+    this = (t.customer_id == customer_id) & (t.connection == sync.connection)
+    changed = tx.execute(update(customer_syncs).where(this, t.version <= sync.version).values(**values))
+    if changed.rowcount == 0:
+        statement = upsert_ignoring_conflicts(tx, customer_syncs)
+        tx.execute(statement.values(customer_id=customer_id, connection=sync.connection, **values))
+
+
+def _with_links(tx: Tx, rows: Sequence[Any]) -> list[CustomerRow]:
+    ids = [row.id for row in rows]
+    links: dict[str, dict[str, str]] = {}
+    for link_row in tx.execute(select(customer_links).where(customer_links.c.customer_id.in_(ids))):
+        links.setdefault(link_row.customer_id, {})[link_row.connection] = link_row.provider_id
+    syncs: dict[str, list[Sync]] = {}
+    statement = select(customer_syncs).where(customer_syncs.c.customer_id.in_(ids))
+    for row in tx.execute(statement.order_by(customer_syncs.c.connection)):
+        values = {**row._mapping, "status": SyncStatus(row.status)}
+        syncs.setdefault(values.pop("customer_id"), []).append(Sync(**values))
+    return [_customer_row(row, links.get(row.id, {}), syncs.get(row.id, [])) for row in rows]
+
+
+def _customer_row(row: Any, links: Mapping[str, str], syncs: Sequence[Sync]) -> CustomerRow:
+    given: Fields = json.loads(row.given)
+    return CustomerRow(
+        customer=replace(customer_from(row.id, merge(given, json.loads(row.observed))), provider_ids=links),
+        given=given,
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        syncs=tuple(syncs),
+    )
+
+
+def customer_from(customer_id: str, fields: Fields) -> Customer:
+    """Build a customer from plain fields."""
+    plain: dict[str, Any] = {name: fields.get(name) for name in ("name", "email", "tax_id", "currency", "locale", "timezone")}
+    return Customer(id=customer_id, address=Address(**(fields.get("address") or {})), **plain)
+
+
+def fields_of(customer: Any) -> dict[str, Any]:
+    """Return what is known of a customer (or of one that was observed) as plain fields, without the unknown ones."""
+    names = ("name", "email", "tax_id", "currency", "locale", "timezone")
+    plain = {name: getattr(customer, name) for name in names if getattr(customer, name) is not None}
+    address = {key: value for key, value in asdict(customer.address).items() if value is not None}
+    return {**plain, "address": address} if address else plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A caller of the API. Only the digest of its key is stored."""
+
+    id: int
+    name: str
+    last4: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def add_api_key(tx: Tx, *, name: str, digest: str, last4: str, scopes: Sequence[str], now: datetime) -> None:
+    """Store a key's digest; nothing happens when it is there."""
+    statement = upsert_ignoring_conflicts(tx, api_keys)
+    tx.execute(
+        statement.values(name=name, digest=digest, last4=last4, scopes=" ".join(scopes), created_at=now)
+    )
+
+
+def find_api_key(tx: Tx, digest: str) -> ApiKey | None:
+    """Return the key with this digest unless it was revoked."""
+    statement = select(api_keys).where(api_keys.c.digest == digest, api_keys.c.revoked_at.is_(None))
+    row = tx.execute(statement).one_or_none()
+    return None if row is None else _api_key(row)
+
+
+def list_api_keys(tx: Tx) -> Sequence[ApiKey]:
+    """Return all keys, oldest first."""
+    return [_api_key(row) for row in tx.execute(select(api_keys).order_by(api_keys.c.id))]
+
+
+def revoke_api_key(tx: Tx, key_id: int, *, now: datetime) -> bool:
+    """End a key; False when there is no such key in force."""
+    statement = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+    return tx.execute(statement.values(revoked_at=now)).rowcount == 1
+
+
+def _api_key(row: Any) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        name=row.name,
+        last4=row.last4,
+        scopes=tuple(row.scopes.split()),
+        created_at=row.created_at,
+        revoked_at=row.revoked_at,
+    )
+
+
+def count_customers(tx: Tx) -> int:
+    """Count all customers."""
+    return tx.execute(select(func.count()).select_from(customers)).scalar_one()

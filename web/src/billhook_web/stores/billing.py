@@ -1,0 +1,223 @@
+"""The projections: what the facts amount to, one row per provider's thing, and the tries to collect an invoice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+from sqlalchemy import Table, delete, insert, select, tuple_, update
+
+from billhook.model import (
+    Attempt,
+    CreditNote,
+    Dispute,
+    Invoice,
+    Mandate,
+    Payment,
+    Ref,
+    Refund,
+    Subscription,
+)
+from billhook_web.db import Tx
+from billhook_web.stores import tables
+from billhook_web.stores.inbox import upsert_ignoring_conflicts
+
+T = TypeVar("T")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What lists filter and sort by."""
+
+    customer_id: str | None
+    status: str
+    at: datetime
+    invoice: Ref | None = None
+    payment: Ref | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which rows of a list are wanted; None: any. ``after`` is the last row of the page before: (at, ref)."""
+
+    customer_id: str | None = None
+    status: str | None = None
+    connection: str | None = None
+    invoice: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    after: tuple[datetime, str] | None = None
+    limit: int = 50
+
+
+class Projection(Generic[T]):
+    """One projection table and the value its rows hold."""
+
+    def __init__(self, table: Table, kind: type[T]) -> None:
+        self._table = table
+        self._kind = kind
+
+    def put(self, tx: Tx, ref: Ref, value: T, row: Row) -> None:
+        """Write the value, new or changed."""
+        columns: Mapping[str, Any] = {
+            "customer_id": row.customer_id,
+            "status": row.status,
+            "at": row.at,
+            "invoice": str(row.invoice) if row.invoice else None,
+            "payment": str(row.payment) if row.payment else None,
+            "body": _adapter(self._kind).dump_json(value).decode(),
+        }
+        changed = tx.execute(update(self._table).where(self._table.c.ref == str(ref)).values(**columns))
+        if changed.rowcount == 0:
+            tx.execute(insert(self._table).values(ref=str(ref), connection=ref.connection, **columns))
+
+    def get(self, tx: Tx, ref: Ref | str) -> T | None:
+        """Return one value by its ref."""
+        body = tx.execute(
+            select(self._table.c.body).where(self._table.c.ref == str(ref))
+        ).scalar_one_or_none()
+        return None if body is None else self._read(body)
+
+    def of_invoice(self, tx: Tx, invoice: Ref) -> tuple[T, ...]:
+        """Return what belongs to an invoice, by ref."""
+        return self._where(tx, self._table.c.invoice == str(invoice))
+
+    def of_payments(self, tx: Tx, payments: Sequence[Ref]) -> tuple[T, ...]:
+        """Return what belongs to any of the payments, by ref."""
+        return self._where(tx, self._table.c.payment.in_([str(payment) for payment in payments]))
+
+    def of_customer(self, tx: Tx, customer_id: str) -> tuple[T, ...]:
+        """Return what belongs to a customer, by ref."""
+        return self._where(tx, self._table.c.customer_id == customer_id)
+
+    def page(self, tx: Tx, wanted: Filter) -> tuple[T, ...]:
+        """List values, newest first."""
+        columns = self._table.c
+        statement = select(columns.body).order_by(columns.at.desc(), columns.ref.desc()).limit(wanted.limit)
+        conditions = [
+            (columns.customer_id == wanted.customer_id, wanted.customer_id),
+            (columns.status == wanted.status, wanted.status),
+            (columns.connection == wanted.connection, wanted.connection),
+            (columns.invoice == wanted.invoice, wanted.invoice),
+            (columns.at >= wanted.since, wanted.since),
+            (columns.at < wanted.until, wanted.until),
+        ]
+        for condition, value in conditions:
+            if value is not None:
+                statement = statement.where(condition)
+        if wanted.after is not None:
+            statement = statement.where(tuple_(columns.at, columns.ref) < tuple_(*wanted.after))
+        return tuple(self._read(body) for body in tx.execute(statement).scalars())
+
+    def all(self, tx: Tx) -> tuple[T, ...]:
+        """Return every value, by ref; for comparing two ledgers."""
+        return self._where(tx, self._table.c.ref.is_not(None))
+
+    def _where(self, tx: Tx, condition: Any) -> tuple[T, ...]:
+        rows = tx.execute(select(self._table.c.body).where(condition).order_by(self._table.c.ref))
+        return tuple(self._read(body) for body in rows.scalars())
+
+    def _read(self, body: str) -> T:
+        value: T = _adapter(self._kind).validate_json(body)
+        return value
+
+
+subscriptions = Projection(tables.subscriptions, Subscription)
+invoices = Projection(tables.invoices, Invoice)
+payments = Projection(tables.payments, Payment)
+refunds = Projection(tables.refunds, Refund)
+disputes = Projection(tables.disputes, Dispute)
+credit_notes = Projection(tables.credit_notes, CreditNote)
+mandates = Projection(tables.mandates, Mandate)
+
+
+def add_attempt(tx: Tx, attempt: Attempt) -> bool:
+    """Take an attempt's key; False when it, or the invoice's attempt of this number, is taken."""
+    statement = upsert_ignoring_conflicts(tx, tables.attempts).values(
+        key=attempt.key, invoice=str(attempt.invoice), number=attempt.number, **_attempt_columns(attempt)
+    )
+    return tx.execute(statement.returning(tables.attempts.c.key)).scalar_one_or_none() is not None
+
+
+def put_attempt(tx: Tx, attempt: Attempt) -> None:
+    """Write how far an attempt has come."""
+    statement = update(tables.attempts).where(tables.attempts.c.key == attempt.key)
+    tx.execute(statement.values(**_attempt_columns(attempt)))
+
+
+def _attempt_columns(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "connection": attempt.connection,
+        "status": attempt.status,
+        "session": attempt.session,
+        "payment": str(attempt.payment) if attempt.payment else None,
+        "body": _adapter(Attempt).dump_json(attempt).decode(),
+    }
+
+
+def get_attempt(tx: Tx, key: str) -> Attempt | None:
+    """Return the attempt with this key."""
+    found = _attempts(tx, tables.attempts.c.key == key)
+    return found[0] if found else None
+
+
+def attempt_by_session(tx: Tx, connection: str, session: str) -> Attempt | None:
+    """Return the attempt that opened this checkout session."""
+    t = tables.attempts.c
+    found = _attempts(tx, (t.connection == connection) & (t.session == session))
+    return found[0] if found else None
+
+
+def attempts_of(tx: Tx, invoice: Ref) -> tuple[Attempt, ...]:
+    """Return the tries to collect an invoice, oldest first."""
+    return _attempts(tx, tables.attempts.c.invoice == str(invoice))
+
+
+def _attempts(tx: Tx, condition: Any) -> tuple[Attempt, ...]:
+    rows = tx.execute(select(tables.attempts.c.body).where(condition).order_by(tables.attempts.c.number))
+    return tuple(_adapter(Attempt).validate_json(body) for body in rows.scalars())
+
+
+def pay_token(tx: Tx, invoice: Ref, *, candidate: str, now: datetime) -> str:
+    """Return the invoice's pay token, which never changes; ``candidate`` becomes it when there is none yet."""
+    statement = upsert_ignoring_conflicts(tx, tables.pay_links)
+    tx.execute(statement.values(token=candidate, invoice=str(invoice), created_at=now))
+    t = tables.pay_links.c
+    token: str = tx.execute(select(t.token).where(t.invoice == str(invoice))).scalar_one()
+    return token
+
+
+def invoice_of_token(tx: Tx, token: str) -> Ref | None:
+    """Return the invoice a pay token stands for."""
+    t = tables.pay_links.c
+    invoice = tx.execute(select(t.invoice).where(t.token == token)).scalar_one_or_none()
+    return None if invoice is None else Ref.parse(invoice)
+
+
+def remember(tx: Tx, connection: str, key: str, value: str) -> str:
+    """Keep a connection's value unless one is kept; return what is kept."""
+    table = tables.connection_state
+    tx.execute(upsert_ignoring_conflicts(tx, table).values(connection=connection, key=key, value=value))
+    kept = recall(tx, connection, key)
+    return value if kept is None else kept
+
+
+def recall(tx: Tx, connection: str, key: str) -> str | None:
+    """Return what a connection keeps under ``key``."""
+    t = tables.connection_state.c
+    return tx.execute(select(t.value).where(t.connection == connection, t.key == key)).scalar_one_or_none()
+
+
+def forget(tx: Tx, connection: str, key: str) -> None:
+    """Drop what a connection keeps under ``key``."""
+    t = tables.connection_state
+    tx.execute(delete(t).where(t.c.connection == connection, t.c.key == key))

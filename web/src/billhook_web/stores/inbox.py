@@ -1,0 +1,176 @@
+"""What was received: one row per delivery, stored before the sender gets its 2xx, never processed twice at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from billhook.provider import Delivery
+from billhook_web.db import Tx, skip_locked
+from billhook_web.stores.tables import inbox
+
+
+class InboxStatus(StrEnum):
+    """How far a delivery has come."""
+
+    RECEIVED = "received"
+    PROCESSED = "processed"
+    DEAD = "dead"  # not readable, or failed too often: visible, replayable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxRow:
+    """One delivery."""
+
+    id: int
+    connection: str
+    delivery_key: str
+    type: str
+    body: bytes
+    received_at: datetime
+    status: InboxStatus
+    attempts: int
+    facts: int = 0
+    due_at: datetime | None = None
+    processed_at: datetime | None = None
+    error: str | None = None
+
+
+def upsert_ignoring_conflicts(tx: Tx, table: Any) -> Any:
+    """Return an INSERT that does nothing when a unique value is there already; the same on both databases."""
+    make = postgresql_insert if tx.dialect.name == "postgresql" else sqlite_insert
+    return make(table).on_conflict_do_nothing()
+
+
+def add(tx: Tx, *, connection: str, delivery: Delivery, body: bytes, now: datetime) -> int | None:
+    """Store a delivery; None when this connection has had it already."""
+    statement = upsert_ignoring_conflicts(tx, inbox).values(
+        connection=connection,
+        delivery_key=delivery.key,
+        content_key=delivery.content_key,
+        type=delivery.type[:128],
+        body=body,
+        received_at=now,
+        status=InboxStatus.RECEIVED,
+        due_at=now,
+    )
+    return tx.execute(statement.returning(inbox.c.id)).scalar_one_or_none()
+
+
+def _claimable(now: datetime) -> Any:
+    return and_(
+        inbox.c.status == InboxStatus.RECEIVED,
+        inbox.c.due_at <= now,
+        or_(inbox.c.leased_until.is_(None), inbox.c.leased_until <= now),
+    )
+
+
+def claim(tx: Tx, inbox_id: int, *, now: datetime, lease: timedelta) -> InboxRow | None:
+    """Take a delivery for processing until the lease ends; None when it is done, not due or taken."""
+    statement = (
+        update(inbox)
+        .where(inbox.c.id == inbox_id, _claimable(now))
+        .values(leased_until=now + lease, attempts=inbox.c.attempts + 1)
+        .returning(*_COLUMNS)
+    )
+    row = tx.execute(statement).one_or_none()
+    return None if row is None else _row(row)
+
+
+def due(tx: Tx, *, now: datetime, limit: int) -> Sequence[int]:
+    """List deliveries that wait to be processed: never woken, or left by a process that died."""
+    statement = select(inbox.c.id).where(_claimable(now)).order_by(inbox.c.due_at).limit(limit)
+    return tx.execute(skip_locked(statement, tx)).scalars().all()
+
+
+def finish(tx: Tx, inbox_id: int, *, now: datetime, facts: int) -> None:
+    """Mark a delivery as processed; ``facts`` counts what was new in it."""
+    values = {
+        "status": InboxStatus.PROCESSED,
+        "leased_until": None,
+        "processed_at": now,
+        "facts": facts,
+        "error": None,
+    }
+    tx.execute(update(inbox).where(inbox.c.id == inbox_id).values(**values))
+
+
+def postpone(tx: Tx, inbox_id: int, *, due_at: datetime, error: str) -> None:
+    """Give a delivery back, to be tried again at ``due_at``."""
+    values = {"due_at": due_at, "leased_until": None, "error": error}
+    tx.execute(update(inbox).where(inbox.c.id == inbox_id).values(**values))
+
+
+def bury(tx: Tx, inbox_id: int, *, now: datetime, error: str) -> None:
+    """Move a delivery to the dead letters."""
+    values = {"status": InboxStatus.DEAD, "leased_until": None, "processed_at": now, "error": error}
+    tx.execute(update(inbox).where(inbox.c.id == inbox_id).values(**values))
+
+
+def replay(tx: Tx, inbox_id: int, *, now: datetime) -> bool:
+    """Put a delivery back to the start, whatever became of it; False when there is none."""
+    values = {
+        "status": InboxStatus.RECEIVED,
+        "due_at": now,
+        "leased_until": None,
+        "attempts": 0,
+        "error": None,
+    }
+    return tx.execute(update(inbox).where(inbox.c.id == inbox_id).values(**values)).rowcount == 1
+
+
+def get(tx: Tx, inbox_id: int) -> InboxRow | None:
+    """Return one delivery."""
+    row = tx.execute(select(*_COLUMNS).where(inbox.c.id == inbox_id)).one_or_none()
+    return None if row is None else _row(row)
+
+
+def page(
+    tx: Tx,
+    *,
+    connection: str | None = None,
+    status: str | None = None,
+    type: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before_id: int | None = None,
+    limit: int = 50,
+) -> Sequence[InboxRow]:
+    """List deliveries, newest first."""
+    statement = select(*_COLUMNS).order_by(inbox.c.id.desc()).limit(limit)
+    wanted = [
+        (inbox.c.connection == connection, connection),
+        (inbox.c.status == status, status),
+        (inbox.c.type == type, type),
+        (inbox.c.received_at >= since, since),
+        (inbox.c.received_at < until, until),
+        (inbox.c.id < before_id, before_id),
+    ]
+    for condition, value in wanted:
+        if value is not None:
+            statement = statement.where(condition)
+    return [_row(row) for row in tx.execute(statement)]
+
+
+def counts(tx: Tx) -> dict[str, int]:
+    """Count deliveries by status."""
+    rows = tx.execute(select(inbox.c.status, func.count()).group_by(inbox.c.status))
+    return {status: number for status, number in rows}
+
+
+_COLUMNS = (
+    inbox.c.id, inbox.c.connection, inbox.c.delivery_key, inbox.c.type, inbox.c.body, inbox.c.received_at,
+    inbox.c.status, inbox.c.attempts, inbox.c.facts, inbox.c.due_at, inbox.c.processed_at, inbox.c.error,
+)  # fmt: skip
+
+
+def _row(row: Any) -> InboxRow:
+    values = dict(row._mapping)
+    return InboxRow(**values | {"status": InboxStatus(values["status"]), "body": bytes(values["body"])})

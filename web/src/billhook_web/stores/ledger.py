@@ -1,0 +1,81 @@
+"""The ledger: dated facts, each once, found again by what they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import or_, select
+
+from billhook.events import Event, fact_key, from_json, to_json
+from billhook_web.db import Tx
+from billhook_web.stores.inbox import upsert_ignoring_conflicts
+from billhook_web.stores.tables import facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a fact is about: its own thing, and the payment, invoice and customer that thing belongs to."""
+
+    subject: str
+    connection: str
+    payment: str | None = None
+    invoice: str | None = None
+    customer_id: str | None = None
+
+
+def add(tx: Tx, event: Event, about: About, *, inbox_id: int | None, now: datetime) -> bool:
+    """Enter a dated fact; False when it is there already."""
+    statement = upsert_ignoring_conflicts(tx, facts).values(
+        key=fact_key(event),
+        type=event.type,
+        at=event.at,
+        seen_at=now,
+        connection=about.connection,
+        subject=about.subject,
+        payment=about.payment,
+        invoice=about.invoice,
+        customer_id=about.customer_id,
+        inbox_id=inbox_id,
+        body=to_json(event),
+    )
+    return tx.execute(statement.returning(facts.c.id)).scalar_one_or_none() is not None
+
+
+def about_subject(tx: Tx, subject: str) -> Sequence[Event]:
+    """Return every fact about one thing."""
+    return _events(tx, facts.c.subject == subject)
+
+
+def about_payment(tx: Tx, payment: str) -> Sequence[Event]:
+    """Return every fact about a payment, its refunds and its disputes."""
+    return _events(tx, or_(facts.c.payment == payment, facts.c.subject == payment))
+
+
+def about_invoice(tx: Tx, invoice: str) -> Sequence[Event]:
+    """Return every fact that names the invoice: its own, its credit notes', its payments'."""
+    return _events(tx, or_(facts.c.invoice == invoice, facts.c.subject == invoice))
+
+
+def _events(tx: Tx, condition: object) -> Sequence[Event]:
+    rows = tx.execute(select(facts.c.body).where(condition).order_by(facts.c.id))  # type: ignore[arg-type]  # a column expression
+    return [from_json(body) for body in rows.scalars()]
+
+
+def all_facts(tx: Tx) -> Sequence[tuple[About, Event]]:
+    """Return the whole ledger, for comparing two of them."""
+    rows = tx.execute(select(facts).order_by(facts.c.key))
+    return [
+        (
+            About(
+                subject=row.subject,
+                connection=row.connection,
+                payment=row.payment,
+                invoice=row.invoice,
+                customer_id=row.customer_id,
+            ),
+            from_json(row.body),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,259 @@
+"""What has to happen: effects written in the transaction that made them necessary, carried out one lane at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import and_, exists, func, insert, or_, select, update
+
+from billhook.effects import Effect, from_json, to_json
+from billhook_web.db import Tx, skip_locked
+from billhook_web.stores.inbox import upsert_ignoring_conflicts
+from billhook_web.stores.tables import effect_attempts, effects
+
+
+class EffectStatus(StrEnum):
+    """How far an effect has come."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    UNKNOWN = "unknown"  # it was tried and no answer came: the next attempt looks before it repeats
+    DONE = "done"
+    SUPERSEDED = "superseded"  # no longer needed when its time came
+    DEAD = "dead"  # refused, or failed too often: visible, can be retried
+
+
+OPEN = (EffectStatus.PENDING, EffectStatus.RUNNING, EffectStatus.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectRow:
+    """One effect and how far it has come."""
+
+    id: int
+    key: str
+    kind: str
+    lane: str
+    subject: str
+    effect: Effect
+    status: EffectStatus
+    due_at: datetime
+    attempts: int
+    created_at: datetime
+    finished_at: datetime | None
+    note: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectAttempt:
+    """One try at an effect."""
+
+    at: datetime
+    milliseconds: int
+    outcome: str
+    detail: str | None
+
+
+def subject_of(effect: Effect) -> str:
+    """Return what an effect is about: its invoice's ref, or the customer's id."""
+    invoice = getattr(effect, "invoice", None)
+    return str(invoice) if invoice is not None else str(getattr(effect, "customer_id", ""))
+
+
+def add(tx: Tx, effect: Effect, *, now: datetime) -> int | None:
+    """Plan an effect; None when it was planned before."""
+    statement = upsert_ignoring_conflicts(tx, effects).values(
+        key=effect.key,
+        kind=effect.kind,
+        lane=effect.lane,
+        subject=subject_of(effect),
+        body=to_json(effect),
+        status=EffectStatus.PENDING,
+        due_at=max(now, effect.not_before or now),
+        created_at=now,
+    )
+    return tx.execute(statement.returning(effects.c.id)).scalar_one_or_none()
+
+
+def _claimable(now: datetime) -> Any:
+    earlier = effects.alias("earlier")
+    blocked = exists().where(
+        earlier.c.lane == effects.c.lane, earlier.c.id < effects.c.id, earlier.c.status.in_(OPEN)
+    )
+    return and_(
+        effects.c.status.in_(OPEN),
+        effects.c.due_at <= now,
+        or_(effects.c.leased_until.is_(None), effects.c.leased_until <= now),
+        ~blocked,
+    )
+
+
+def claim(tx: Tx, effect_id: int, *, now: datetime, lease: timedelta) -> EffectRow | None:
+    """Take an effect until the lease ends; None when it is finished, not due, taken, or behind another in its lane."""
+    statement = (
+        update(effects)
+        .where(effects.c.id == effect_id, _claimable(now))
+        .values(leased_until=now + lease, attempts=effects.c.attempts + 1, status=EffectStatus.RUNNING)
+        .returning(*_COLUMNS)
+    )
+    row = tx.execute(statement).one_or_none()
+    return None if row is None else _row(row)
+
+
+def due(tx: Tx, *, now: datetime, limit: int) -> Sequence[int]:
+    """List effects whose time has come: never woken, waiting for a retry or a date, or left by a process that died."""
+    statement = select(effects.c.id).where(_claimable(now)).order_by(effects.c.due_at).limit(limit)
+    return tx.execute(skip_locked(statement, tx)).scalars().all()
+
+
+def next_in_lane(tx: Tx, lane: str, *, now: datetime) -> int | None:
+    """Return the effect whose turn it is in a lane, if it is due."""
+    statement = (
+        select(effects.c.id).where(effects.c.lane == lane, _claimable(now)).order_by(effects.c.id).limit(1)
+    )
+    return tx.execute(statement).scalar_one_or_none()
+
+
+def finish(
+    tx: Tx,
+    effect_id: int,
+    *,
+    status: EffectStatus,
+    now: datetime,
+    note: str | None = None,
+    error: str | None = None,
+) -> None:
+    """Close an effect as done, superseded or dead."""
+    values = {"status": status, "leased_until": None, "finished_at": now, "note": note, "error": error}
+    tx.execute(update(effects).where(effects.c.id == effect_id).values(**values))
+
+
+def postpone(tx: Tx, effect_id: int, *, status: EffectStatus, due_at: datetime, error: str) -> None:
+    """Give an effect back, to be tried again at ``due_at``."""
+    values = {"status": status, "due_at": due_at, "leased_until": None, "error": error}
+    tx.execute(update(effects).where(effects.c.id == effect_id).values(**values))
+
+
+def hasten(tx: Tx, key: str, *, now: datetime) -> int | None:
+    """Make a waiting effect due now; None when none with this key waits."""
+    statement = (
+        update(effects)
+        .where(effects.c.key == key, effects.c.status == EffectStatus.PENDING)
+        .values(due_at=now)
+        .returning(effects.c.id)
+    )
+    return tx.execute(statement).scalar_one_or_none()
+
+
+def supersede(tx: Tx, *, lane: str, below_id: int, now: datetime, note: str) -> int:
+    """Close what waits in a lane before ``below_id``; what is running goes on."""
+    statement = (
+        update(effects)
+        .where(effects.c.lane == lane, effects.c.id < below_id, effects.c.status == EffectStatus.PENDING)
+        .values(status=EffectStatus.SUPERSEDED, finished_at=now, note=note)
+    )
+    return tx.execute(statement).rowcount
+
+
+def retry(tx: Tx, effect_id: int, *, now: datetime) -> bool:
+    """Try a dead or waiting effect again now; False when it is finished or running.
+
+    A dead effect keeps its count of attempts, so that the next one looks before it repeats.
+    """
+    allowed = (EffectStatus.DEAD, EffectStatus.PENDING, EffectStatus.UNKNOWN)
+    values = {
+        "status": EffectStatus.PENDING,
+        "due_at": now,
+        "leased_until": None,
+        "finished_at": None,
+        "error": None,
+    }
+    statement = (
+        update(effects).where(effects.c.id == effect_id, effects.c.status.in_(allowed)).values(**values)
+    )
+    return tx.execute(statement).rowcount == 1
+
+
+def note_attempt(
+    tx: Tx, effect_id: int, *, at: datetime, milliseconds: int, outcome: str, detail: str | None
+) -> None:
+    """Record one try."""
+    values = {
+        "effect_id": effect_id,
+        "at": at,
+        "milliseconds": milliseconds,
+        "outcome": outcome,
+        "detail": detail,
+    }
+    tx.execute(insert(effect_attempts).values(**values))
+
+
+def attempts_of(tx: Tx, effect_id: int) -> Sequence[EffectAttempt]:
+    """List the tries at an effect, oldest first."""
+    t = effect_attempts.c
+    statement = (
+        select(t.at, t.milliseconds, t.outcome, t.detail).where(t.effect_id == effect_id).order_by(t.id)
+    )
+    return [EffectAttempt(**row._mapping) for row in tx.execute(statement)]
+
+
+def get(tx: Tx, effect_id: int) -> EffectRow | None:
+    """Return one effect."""
+    row = tx.execute(select(*_COLUMNS).where(effects.c.id == effect_id)).one_or_none()
+    return None if row is None else _row(row)
+
+
+def find(tx: Tx, key: str) -> EffectRow | None:
+    """Return the effect with this key."""
+    row = tx.execute(select(*_COLUMNS).where(effects.c.key == key)).one_or_none()
+    return None if row is None else _row(row)
+
+
+def page(
+    tx: Tx,
+    *,
+    status: str | None = None,
+    kind: str | None = None,
+    subject: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before_id: int | None = None,
+    limit: int = 50,
+) -> Sequence[EffectRow]:
+    """List effects, newest first."""
+    statement = select(*_COLUMNS).order_by(effects.c.id.desc()).limit(limit)
+    wanted = [
+        (effects.c.status == status, status),
+        (effects.c.kind == kind, kind),
+        (effects.c.subject == subject, subject),
+        (effects.c.created_at >= since, since),
+        (effects.c.created_at < until, until),
+        (effects.c.id < before_id, before_id),
+    ]
+    for condition, value in wanted:
+        if value is not None:
+            statement = statement.where(condition)
+    return [_row(row) for row in tx.execute(statement)]
+
+
+def counts(tx: Tx) -> dict[str, int]:
+    """Count effects by status."""
+    rows = tx.execute(select(effects.c.status, func.count()).group_by(effects.c.status))
+    return {status: number for status, number in rows}
+
+
+_COLUMNS = (
+    effects.c.id, effects.c.key, effects.c.kind, effects.c.lane, effects.c.subject, effects.c.body, effects.c.status,
+    effects.c.due_at, effects.c.attempts, effects.c.created_at, effects.c.finished_at, effects.c.note, effects.c.error,
+)  # fmt: skip
+
+
+def _row(row: Any) -> EffectRow:
+    values = dict(row._mapping)
+    effect = from_json(values.pop("body"))
+    return EffectRow(**values | {"status": EffectStatus(values["status"]), "effect": effect})

@@ -1,0 +1,225 @@
+"""The tables. Amounts are in minor units, times in UTC.
+
+What came in: ``inbox``. What we hold true because of it: ``facts`` (the ledger) and the projections computed from it.
+What has to happen: ``effects`` (the outbox) with every ``effect_attempts``; ``attempts`` are tries to collect money,
+whose key is taken here before a provider is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from billhook_web.db import UTCDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite only numbers an INTEGER PRIMARY KEY by itself
+
+
+def _id() -> Column[int]:
+    return Column("id", _Id, primary_key=True, autoincrement=True)
+
+
+inbox = Table(
+    "inbox",
+    metadata,
+    _id(),
+    Column("connection", String(64), nullable=False),
+    Column("delivery_key", String(255), nullable=False),
+    Column("content_key", String(255)),
+    Column("type", String(128), nullable=False, server_default=""),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at", UTCDateTime, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("due_at", UTCDateTime, nullable=False),
+    Column("leased_until", UTCDateTime),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("processed_at", UTCDateTime),
+    Column("facts", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    UniqueConstraint("connection", "delivery_key"),
+    UniqueConstraint("connection", "content_key"),
+    Index("ix_inbox_status_due_at", "status", "due_at"),
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    _id(),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("type", String(64), nullable=False),
+    Column("at", UTCDateTime, nullable=False),
+    Column("seen_at", UTCDateTime, nullable=False),
+    Column("connection", String(64), nullable=False),
+    Column("subject", String(255), nullable=False, index=True),
+    Column("payment", String(255), index=True),
+    Column("invoice", String(255), index=True),
+    Column("customer_id", String(255), index=True),
+    Column("inbox_id", _Id),
+    Column("body", Text, nullable=False),
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    Column("given", Text, nullable=False),  # what the integrator said; wins field by field
+    Column("observed", Text, nullable=False),  # what the billing engine shows
+    Column("name", String(255)),
+    Column("email", String(320), index=True),
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("created_at", UTCDateTime, nullable=False, index=True),
+    Column("updated_at", UTCDateTime, nullable=False),
+)
+
+customer_links = Table(
+    "customer_links",
+    metadata,
+    Column("customer_id", String(255), primary_key=True),
+    Column("connection", String(64), primary_key=True),
+    Column("provider_id", String(255), nullable=False),
+    Index("ix_customer_links_connection_provider_id", "connection", "provider_id"),
+)
+
+customer_syncs = Table(
+    "customer_syncs",
+    metadata,
+    Column("customer_id", String(255), primary_key=True),
+    Column("connection", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("field", String(64)),
+    Column("detail", Text),
+    Column("at", UTCDateTime, nullable=False),
+)
+
+
+def _projection(name: str) -> Table:
+    """One row per provider's thing: what lists filter and sort by, and the whole value as JSON."""
+    return Table(
+        name,
+        metadata,
+        Column("ref", String(255), primary_key=True),
+        Column("connection", String(64), nullable=False),
+        Column("customer_id", String(255), index=True),
+        Column("status", String(32), nullable=False),
+        Column("at", UTCDateTime, nullable=False),
+        Column("invoice", String(255), index=True),
+        Column("payment", String(255), index=True),
+        Column("body", Text, nullable=False),
+        Index(f"ix_{name}_at_ref", "at", "ref"),
+    )
+
+
+subscriptions = _projection("subscriptions")
+invoices = _projection("invoices")
+payments = _projection("payments")
+refunds = _projection("refunds")
+disputes = _projection("disputes")
+credit_notes = _projection("credit_notes")
+mandates = _projection("mandates")
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("invoice", String(255), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("connection", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("session", String(255), index=True),
+    Column("payment", String(255), index=True),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("invoice", "number"),
+)
+
+pay_links = Table(
+    "pay_links",
+    metadata,
+    Column("token", String(64), primary_key=True),
+    Column("invoice", String(255), nullable=False, unique=True),
+    Column("created_at", UTCDateTime, nullable=False),
+)
+
+effects = Table(
+    "effects",
+    metadata,
+    _id(),
+    Column("key", String(512), nullable=False, unique=True),
+    Column("kind", String(64), nullable=False),
+    Column("lane", String(512), nullable=False),
+    Column("subject", String(255), nullable=False, index=True),
+    Column("body", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("due_at", UTCDateTime, nullable=False),
+    Column("leased_until", UTCDateTime),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("finished_at", UTCDateTime),
+    Column("note", Text),
+    Column("error", Text),
+    Index("ix_effects_status_due_at", "status", "due_at"),
+    Index("ix_effects_lane_id", "lane", "id"),
+)
+
+effect_attempts = Table(
+    "effect_attempts",
+    metadata,
+    _id(),
+    Column("effect_id", _Id, ForeignKey("effects.id"), nullable=False, index=True),
+    Column("at", UTCDateTime, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", Text),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    Column("name", String(128), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("last4", String(4), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("revoked_at", UTCDateTime),
+)
+
+connection_state = Table(
+    "connection_state",
+    metadata,
+    Column("connection", String(64), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+PROJECTIONS: dict[str, Any] = {
+    "subscriptions": subscriptions,
+    "invoices": invoices,
+    "payments": payments,
+    "refunds": refunds,
+    "disputes": disputes,
+    "credit_notes": credit_notes,
+    "mandates": mandates,
+}
