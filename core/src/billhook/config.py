@@ -8,8 +8,8 @@ the variable to set, and the masked form an operator may see. The environment wi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -95,38 +95,49 @@ def load_connection(
     section: str | None = None,
     read_file: Callable[[str], str] = lambda path: Path(path).read_text(encoding="utf-8"),
 ) -> C:
-    """Collect and check one connection's settings. ``section`` is where ``table`` stands in the TOML file.
+    """Collect and check one connection's settings.
+
+    :param table: what the TOML file says about it, and ``section`` where: default ``connections.<connection>``.
 
     :raises ConfigInvalid: with every problem, each naming the variable to set.
     """
     values: dict[str, Any] = dict(table or {})
     section = section or f"connections.{connection}"
     problems = _unknown_keys(config, section, values)
+    unreadable = set()
     for setting in settings_of(config, connection):
         try:
             value = _from_environment(setting.variable, env, read_file)
-        except OSError as exc:
-            where = f"{setting.variable}_FILE"
-            problems.append(
-                Problem(where, f"cannot be read ({exc.strerror}).", "Point it at a readable file.")
-            )
+        except (OSError, UnicodeError) as exc:
+            unreadable.add(setting.variable)
+            problems.append(_unreadable(setting, exc))
             continue
         if value is not None:
             values[setting.name] = value
-    unreadable = {problem.where.removesuffix("_FILE") for problem in problems}
     known = {name: value for name, value in values.items() if name in config.model_fields}
-    try:
-        loaded = config(**known)
-    except ValidationError as exc:
-        found = [
-            _problem(error, config, connection, section)
-            for error in exc.errors(include_url=False, include_input=False)
-        ]
-        problems += [problem for problem in found if problem.where not in unreadable]
-        raise ConfigInvalid(problems) from None
-    if problems:
+    loaded, found = _checked(config, connection, known, section)
+    problems += [problem for problem in found if problem.where not in unreadable]
+    if problems or loaded is None:
         raise ConfigInvalid(problems)
     return loaded
+
+
+def _checked(
+    config: type[C], connection: str, values: Mapping[str, Any], section: str
+) -> tuple[C | None, list[Problem]]:
+    try:
+        return config(**values), []
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False, include_input=False)
+    given = [values.get(setting.name) for setting in settings_of(config, connection) if setting.secret]
+    found = [_problem(error, config, connection, section) for error in errors]
+    return None, [replace(problem, what=_without(problem.what, given)) for problem in found]
+
+
+def _unreadable(setting: Setting, exc: OSError | UnicodeError) -> Problem:
+    why = exc.strerror if isinstance(exc, OSError) else "not UTF-8 text"
+    what = f"cannot be read ({why or type(exc).__name__})."
+    return Problem(f"{setting.variable}_FILE", what, "Point it at a readable file.")
 
 
 def _from_environment(variable: str, env: Mapping[str, str], read_file: Callable[[str], str]) -> str | None:
@@ -160,6 +171,23 @@ def _problem(error: ErrorDetails, config: type[ConnectionConfig], connection: st
     return Problem(setting.variable, f"is not usable: {what}.", about)
 
 
+def _without(text: str, secrets: Iterable[object]) -> str:
+    """Return ``text`` without the secrets: a plugin's own check may quote what it was given."""
+    for part in sorted({part for secret in secrets for part in _parts(secret)}, key=len, reverse=True):
+        text = text.replace(part, "***") if len(part) >= 4 else text
+    return text
+
+
+def _parts(secret: object) -> tuple[str, ...]:
+    match secret:
+        case str():
+            return secret, *(part.strip() for part in secret.split(","))
+        case list() | tuple():
+            return tuple(part for each in secret for part in _parts(each))
+        case _:
+            return ()
+
+
 def secrets_of(config: ConnectionConfig) -> tuple[str, ...]:
     """Return every secret value, for redaction."""
     found: list[str] = []
@@ -181,7 +209,7 @@ def _mask(value: object) -> str:
             plain = value.get_secret_value()
             return f"…{plain[-4:]}" if len(plain) >= 16 else "set" if plain else "not set"
         case tuple():
-            return ", ".join(_mask(part) for part in value)
+            return ", ".join(_mask(part) for part in value) or "not set"
         case dict():
             return ", ".join(f"{key}={item}" for key, item in value.items())
         case None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
+
+from billhook.model import DeclineClass
 
 LONGEST_PAUSE: Final = timedelta(days=366)
 """A longer pause is a slip of the pen: no mandate or saved card is charged a year after it failed."""
@@ -17,17 +18,6 @@ _DAYS_AND_TIME = re.compile(
     r"P(?!$)(?:(?P<days>[0-9]{1,6})D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,6})H)?(?:(?P<minutes>[0-9]{1,6})M)?(?:(?P<seconds>[0-9]{1,9})S)?)?"
 )
-
-
-class DeclineClass(StrEnum):
-    """What a decline says about trying the same payment method again."""
-
-    SOFT = "soft"
-    """May work later: not enough money, the bank did not answer."""
-    HARD = "hard"
-    """Never will: card stolen, account closed. Card networks fine merchants who try again."""
-    AUTHENTICATION = "authentication"
-    """The customer must act (3-D Secure); without them the same answer comes back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, date, datetime
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
@@ -34,9 +34,17 @@ from billhook.money import Money
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """Base of all facts."""
+    """Base of all facts. ``at`` is kept in UTC; ValueError when it has no offset."""
 
     at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Give equal instants one spelling: the time is part of :func:`fact_key`."""
+        if self.at is None:
+            return
+        if self.at.utcoffset() is None:
+            raise ValueError("a fact's time must be aware; pass one in UTC")
+        object.__setattr__(self, "at", self.at.astimezone(UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +344,12 @@ InvoiceEvent = (
     InvoiceFinalized | InvoiceObserved | InvoiceVoided | CollectionRequested | EngineCollectionFailed
 )
 PaymentEvent = PaymentProcessing | PaymentSucceeded | PaymentFailed | PaymentCanceled
+
+
+EVENT_TYPES: Final = frozenset(
+    str(each.default) for kind in get_args(Event) for each in fields(kind) if each.name == "type"
+)
+"""The name of every fact there is, as ``type`` holds it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,9 +162,12 @@ class Invoice:
 class DeclineClass(StrEnum):
     """What a decline means for trying again."""
 
-    SOFT = "soft"  # may work later
-    HARD = "hard"  # will not work with this payment method
-    AUTHENTICATION = "authentication"  # works only with the customer present
+    SOFT = "soft"
+    """May work later: not enough money, the bank did not answer."""
+    HARD = "hard"
+    """Never will: card stolen, account closed. Card networks fine merchants who try again."""
+    AUTHENTICATION = "authentication"
+    """The customer must act (3-D Secure); without them the same answer comes back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

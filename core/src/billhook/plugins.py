@@ -33,7 +33,7 @@ class PluginStatus(StrEnum):
 
     ENABLED = "enabled"
     AVAILABLE = "available"  # installed, not asked for
-    DENIED = "denied"  # asked for, and on the deny list
+    DENIED = "denied"  # installed, and on the deny list
     INCOMPATIBLE = "incompatible"  # written for another version of the contract
     ERROR = "error"  # its import or its hooks failed
     MISSING = "missing"  # asked for, not installed
@@ -121,7 +121,7 @@ class Registry:
             if refusal is None:
                 self._manager.register(module, installed.name)
                 self._manager.check_pending()  # a misspelt hook name would never be called
-        except Exception as exc:  # noqa: BLE001 - foreign code: whatever it raises must cost only itself
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - foreign code: whatever it raises must cost only itself
             self._put_out(found, PluginStatus.ERROR, f"{type(exc).__name__}: {exc}")
             log.warning("plugin.failed name=%s error=%s", installed.name, type(exc).__name__)
             return
@@ -173,9 +173,8 @@ class Registry:
         effects: list[Effect] = []
         for implementation in self._manager.hook.effects_for.get_hookimpls():
             name = implementation.plugin_name
-            ask = cast(Callable[[Event, Snapshot], Iterable[Effect]], implementation.function)
             try:
-                effects += list(ask(event, snapshot))
+                effects += _effects_of(implementation, event, snapshot)
             except Exception as exc:
                 if name in self._essential:
                     raise
@@ -196,6 +195,17 @@ class Registry:
                     f"{hook} of plugin {name} gave {type(each).__name__}, which is no {kind.__name__}"
                 )
         return tuple(each for each in objects if isinstance(each, kind))
+
+
+def _effects_of(implementation: pluggy.HookImpl, event: Event, snapshot: Snapshot) -> tuple[Effect, ...]:
+    """Call one implementation with the arguments it names, in its order, as pluggy does; None means none."""
+    given: dict[str, object] = {"event": event, "snapshot": snapshot}
+    ask = cast(Callable[..., Iterable[object] | None], implementation.function)
+    planned = tuple(ask(*(given[name] for name in implementation.argnames)) or ())
+    strange = next((each for each in planned if not isinstance(each, Effect)), None)
+    if strange is not None:
+        raise TypeError(f"it gave {type(strange).__name__}, which is no effect")
+    return cast(tuple[Effect, ...], planned)
 
 
 def _incompatible(module: object) -> str | None:

@@ -158,7 +158,8 @@ class CollectState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """What the provider answered. ``by`` names the rung of the ladder: ``mandate``, ``saved_method``, ``checkout``."""
+    """What the provider answered. ``by`` names the rung of the ladder: ``mandate``, ``saved_method``, ``checkout``.
+    ``note``: what an operator should know."""
 
     state: CollectState
     by: str
@@ -167,6 +168,7 @@ class Collected:
     expires_at: datetime | None = None
     payment: Ref | None = None
     decline: Decline | None = None
+    note: str | None = None
 
 
 @runtime_checkable

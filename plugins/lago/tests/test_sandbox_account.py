@@ -74,8 +74,8 @@ def test_an_unknown_provider_is_cleared_for_the_old_and_refused_for_the_new(stor
 
 
 def test_misspelt_fields_are_refused_wherever_they_hide(story: Any) -> None:
-    body = _customer(nmae="x", billing_configuration={"payment_provder": "stripe"})
-    wanted = {"nmae": ["is_not_permitted"], "billing_configuration.payment_provder": ["is_not_permitted"]}
+    body = _customer(full_name="x", billing_configuration={"payment_provder": "stripe"})
+    wanted = {"full_name": ["is_not_permitted"], "billing_configuration.payment_provder": ["is_not_permitted"]}
     assert story.refused("POST", "/customers", body) == (422, wanted)
     assert story.refused("POST", "/customers", {**_customer(), "extra": 1}) == (
         422,
@@ -189,3 +189,13 @@ def test_the_runner_gets_an_app_and_the_fields_of_a_connection(clock: VirtualClo
     assert Client(sandbox.wsgi).get("/api/v1/plans", headers=headers).status_code == 200
     sandbox.wsgi.add_plan(code="p", name="P", amount_cents=1)
     assert (sandbox.tick(), sandbox.deliver_webhooks()) == (0, 1)
+
+
+def test_the_runners_sandbox_delivers_over_http(clock: VirtualClock, httpserver: Any) -> None:
+    httpserver.expect_request("/webhooks/lago", method="POST").respond_with_data("", status=202)
+    sandbox = create_sandbox(clock=clock, webhook_url=httpserver.url_for("/webhooks/lago"))
+    sandbox.wsgi.add_plan(code="p", name="P", amount_cents=1)
+    assert sandbox.deliver_webhooks() == 1
+    [(request, _)] = httpserver.log
+    assert request.headers["X-Lago-Signature"] == sandbox.wsgi.world.signer.hmac(request.get_data())
+    assert sandbox.wsgi.webhooks.sent[0].statuses == [202]

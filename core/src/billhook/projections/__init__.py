@@ -15,13 +15,21 @@ from billhook.projections.invoice import (
     project_invoice,
 )
 from billhook.projections.party import project_customer, project_mandate
-from billhook.projections.payment import project_dispute, project_payment, project_refund
+from billhook.projections.payment import (
+    AMOUNT_MISMATCH,
+    check_amount,
+    project_dispute,
+    project_payment,
+    project_refund,
+)
 from billhook.projections.subscription import project_subscription
 
 __all__ = [
+    "AMOUNT_MISMATCH",
     "FOREIGN_CURRENCY",
     "OVERPAID",
     "PAID_AFTER_VOID",
+    "check_amount",
     "collection_requests",
     "project_credit_note",
     "project_customer",

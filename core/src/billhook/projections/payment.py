@@ -18,6 +18,9 @@ from billhook.model import Dispute, DisputeStatus, Payment, PaymentStatus, Ref, 
 from billhook.money import Money
 from billhook.projections.order import earliest, latest, latest_known, time_of
 
+AMOUNT_MISMATCH = "amount_mismatch"
+"""A payment brought another amount, or another currency, than it was to bring."""
+
 
 def project_payment(
     facts: Sequence[PaymentEvent],
@@ -27,13 +30,10 @@ def project_payment(
     key: str | None,
     refunds: Sequence[Refund] = (),
     disputes: Sequence[Dispute] = (),
-    currency: str | None = None,
 ) -> Payment:
     """Compute a payment from at least one fact about it and what was taken back from it.
 
     Success is final: a failure that is told later (deliveries overtake each other) never undoes it.
-
-    :param currency: that of the invoice. A payment made in another one counts with what it settles to in this one.
     """
     succeeded = [fact for fact in facts if isinstance(fact, PaymentSucceeded)]
     last: PaymentEvent = latest(succeeded) if succeeded else latest(facts)
@@ -41,7 +41,7 @@ def project_payment(
         ref=last.ref,
         status=_status(last),
         amount=last.amount,
-        applied=_applied(last, currency),
+        applied=Money.zero(last.applied.currency) if last.saves_method else last.applied,
         at=time_of(earliest(succeeded) if succeeded else last),
         invoice=invoice,
         customer_id=customer_id,
@@ -67,14 +67,6 @@ def _status(fact: PaymentEvent) -> PaymentStatus:
             return PaymentStatus.PROCESSING
 
 
-def _applied(fact: PaymentEvent, currency: str | None) -> Money:
-    if fact.saves_method:  # a set-up payment settles nothing
-        return Money.zero(fact.applied.currency)
-    if currency not in (None, fact.applied.currency) and fact.settled and fact.settled.currency == currency:
-        return fact.settled
-    return fact.applied
-
-
 def _with_takebacks(payment: Payment, refunds: Sequence[Refund], disputes: Sequence[Dispute]) -> Payment:
     """Fill in what is gone again. A dispute settled by a refund (Visa RDR) is money given back, not a lost case."""
     lost = [dispute for dispute in disputes if dispute.status is DisputeStatus.LOST]
@@ -88,6 +80,26 @@ def _with_takebacks(payment: Payment, refunds: Sequence[Refund], disputes: Seque
         disputed=_sum_within(payment.amount, fought, left=payment.amount.minor - refunded),
         dispute_open=any(dispute.status is DisputeStatus.OPEN for dispute in disputes),
     )
+
+
+def check_amount(payment: Payment, facts: Sequence[PaymentEvent], *, expected: Money | None) -> Payment:
+    """Compare what a payment brings with what was asked for; a difference is flagged and settles nothing.
+
+    A customer billed in another currency is compared by what the provider settled. ``expected`` None: nobody knows
+    what the payment is for, so there is nothing to compare. ``facts`` are those the payment was computed from.
+    """
+    if expected is None or any(fact.saves_method for fact in facts):
+        return payment
+    if payment.applied.currency != expected.currency:
+        settled = latest_known(facts, lambda fact: _in(expected.currency, fact.settled))
+        payment = replace(payment, applied=settled or payment.applied)
+    if payment.applied == expected or payment.status is not PaymentStatus.SUCCEEDED:
+        return payment
+    return replace(payment, flags=tuple(sorted({*payment.flags, AMOUNT_MISMATCH})))
+
+
+def _in(currency: str, amount: Money | None) -> Money | None:
+    return amount if amount is not None and amount.currency == currency else None
 
 
 def _sum_within(whole: Money, amounts: Sequence[Money | None], *, left: int) -> int:

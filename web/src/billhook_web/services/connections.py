@@ -82,7 +82,9 @@ class Connections:
         """Return the payment provider that collects: the first one configured."""
         return next((each.provider for each in self.all() if each.provider is not None), None)
 
-    def metadata_for(self, invoice: Ref, *, number: str | None, customer_id: str | None, key: str) -> dict[str, str]:
+    def metadata_for(
+        self, invoice: Ref, *, number: str | None, customer_id: str | None, key: str
+    ) -> dict[str, str]:
         """Return what is put on a payment so that its invoice is found again, by us and by people."""
         connection = self._connections.get(invoice.connection)
         plugin = connection.plugin if connection else invoice.connection

@@ -22,7 +22,17 @@ from billhook.events import (
     SubscriptionEvent,
     dated,
 )
-from billhook.model import Attempt, AttemptStatus, Dispute, Invoice, Payment, PaymentStatus, Ref, Refund, Snapshot
+from billhook.model import (
+    Attempt,
+    AttemptStatus,
+    Dispute,
+    Invoice,
+    Payment,
+    PaymentStatus,
+    Ref,
+    Refund,
+    Snapshot,
+)
 from billhook.money import Money
 from billhook.plugins import Registry
 from billhook.projections import (
@@ -65,7 +75,9 @@ class Recorder:
         self._connections = connections
         self._registry = registry
 
-    def apply(self, tx: Tx, events: Iterable[Event], *, now: datetime, inbox_id: int | None = None) -> Applied:
+    def apply(
+        self, tx: Tx, events: Iterable[Event], *, now: datetime, inbox_id: int | None = None
+    ) -> Applied:
         """Apply facts; undated ones get ``now``. Facts that are known already change nothing."""
         facts = [dated(event, heard_at=now) for event in events]
         lock(tx, (f"payment/{payment}" for payment in map(_payment_of, facts) if payment))
@@ -73,9 +85,7 @@ class Recorder:
         lock(tx, (f"invoice/{about.invoice}" for _, about in placed if about.invoice))
         lock(tx, (f"customer/{about.customer_id}" for _, about in placed if about.customer_id))
         new = [
-            (fact, about)
-            for fact, about in placed
-            if ledger.add(tx, fact, about, inbox_id=inbox_id, now=now)
+            (fact, about) for fact, about in placed if ledger.add(tx, fact, about, inbox_id=inbox_id, now=now)
         ]
         for fact, about in new:
             self._project(tx, fact, about, now=now)
@@ -155,7 +165,9 @@ class Recorder:
             self._project_payment_alone(tx, Ref.parse(about.payment))
 
     def _project_customer(self, tx: Tx, fact: CustomerObserved, *, now: datetime) -> None:
-        seen = [each for each in ledger.about_subject(tx, str(fact.ref)) if isinstance(each, CustomerObserved)]
+        seen = [
+            each for each in ledger.about_subject(tx, str(fact.ref)) if isinstance(each, CustomerObserved)
+        ]
         latest = project_customer(seen)
         accounts.put_customer(tx, latest.customer_id, observed=accounts.fields_of(latest), now=now)
         accounts.link(tx, latest.customer_id, latest.ref.connection, latest.ref.id)
@@ -163,11 +175,15 @@ class Recorder:
             accounts.link(tx, latest.customer_id, connection, provider_id)
 
     def _project_subscription(self, tx: Tx, about: About) -> None:
-        facts = [each for each in ledger.about_subject(tx, about.subject) if isinstance(each, SubscriptionEvent)]
+        facts = [
+            each for each in ledger.about_subject(tx, about.subject) if isinstance(each, SubscriptionEvent)
+        ]
         subscription = project_subscription(facts)
         first = min(each.at for each in facts if each.at is not None)
         row = Row(
-            customer_id=subscription.customer_id, status=subscription.status, at=subscription.started_at or first
+            customer_id=subscription.customer_id,
+            status=subscription.status,
+            at=subscription.started_at or first,
         )
         billing.subscriptions.put(tx, subscription.ref, subscription, row)
 
@@ -249,10 +265,16 @@ class Recorder:
         refunds = []
         for ref in sorted({fact.ref for fact in changes}):
             mine = [fact for fact in changes if fact.ref == ref]
-            named = sorted({fact.metadata[CREDIT_NOTE_KEY] for fact in mine if fact.metadata.get(CREDIT_NOTE_KEY)})
+            named = sorted(
+                {fact.metadata[CREDIT_NOTE_KEY] for fact in mine if fact.metadata.get(CREDIT_NOTE_KEY)}
+            )
             refund = project_refund(mine, credit_note=Ref.parse(named[0]) if named else None)
             row = Row(
-                customer_id=customer_id, status=refund.status, at=refund.at, invoice=owner, payment=refund.payment
+                customer_id=customer_id,
+                status=refund.status,
+                at=refund.at,
+                invoice=owner,
+                payment=refund.payment,
             )
             billing.refunds.put(tx, ref, refund, row)
             refunds.append(refund)
@@ -266,7 +288,11 @@ class Recorder:
         for ref in sorted({fact.ref for fact in changes}):
             dispute = project_dispute([fact for fact in changes if fact.ref == ref])
             row = Row(
-                customer_id=customer_id, status=dispute.status, at=dispute.at, invoice=owner, payment=dispute.payment
+                customer_id=customer_id,
+                status=dispute.status,
+                at=dispute.at,
+                invoice=owner,
+                payment=dispute.payment,
             )
             billing.disputes.put(tx, ref, dispute, row)
             disputes.append(dispute)
@@ -316,4 +342,3 @@ def _expected(attempt: Attempt | None, invoice: Invoice | None) -> Money | None:
     if attempt is not None:
         return attempt.amount
     return Money(invoice.due, invoice.currency) if invoice is not None else None
-

@@ -177,7 +177,9 @@ def _customer_row(row: Any, links: Mapping[str, str], syncs: Sequence[Sync]) -> 
 
 def customer_from(customer_id: str, fields: Fields) -> Customer:
     """Build a customer from plain fields."""
-    plain: dict[str, Any] = {name: fields.get(name) for name in ("name", "email", "tax_id", "currency", "locale", "timezone")}
+    plain: dict[str, Any] = {
+        name: fields.get(name) for name in ("name", "email", "tax_id", "currency", "locale", "timezone")
+    }
     return Customer(id=customer_id, address=Address(**(fields.get("address") or {})), **plain)
 
 

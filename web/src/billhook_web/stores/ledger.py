@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
 from billhook.events import Event, fact_key, from_json, to_json
 from billhook_web.db import Tx
@@ -61,6 +61,13 @@ def about_invoice(tx: Tx, invoice: str) -> Sequence[Event]:
 def _events(tx: Tx, condition: object) -> Sequence[Event]:
     rows = tx.execute(select(facts.c.body).where(condition).order_by(facts.c.id))  # type: ignore[arg-type]  # a column expression
     return [from_json(body) for body in rows.scalars()]
+
+
+def heard_at(tx: Tx, subject: str) -> datetime | None:
+    """Return when we last heard anything new about a thing, by our own clock."""
+    statement = select(func.max(facts.c.seen_at)).where(facts.c.subject == subject)
+    heard: datetime | None = tx.execute(statement).scalar_one()
+    return heard
 
 
 def all_facts(tx: Tx) -> Sequence[tuple[About, Event]]:

@@ -1,0 +1,124 @@
+"""Lago's REST API: its error bodies as typed errors, its pages as one stream.
+
+Lago knows no idempotency keys. Nothing here repeats a call: the host does, and looks first where Lago would count a
+repetition twice (``POST /payments``, ``POST /credit_notes``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from json import loads
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from billhook.config import prefix_of
+from billhook.errors import Conflict, NotFound, PayloadInvalid, Permanent, Refused, Unsupported
+from billhook.hookspecs import ConnectionContext
+from billhook.http import ApiClient, ApiResponse, Params
+from billhook_lago.config import LagoConfig
+from billhook_lago.reading import Json, obj, rows
+
+NO_LICENCE: Final = "feature_unavailable"
+"""Lago's word for "this needs a premium licence"; also what it says about paying an invoice that is not final."""
+
+
+class LagoClient:
+    """One Lago organisation's API. ``variable`` prefixes the settings that errors tell an operator to look at."""
+
+    def __init__(self, api: ApiClient, server: ApiClient, *, variable: str) -> None:
+        self._api = api
+        self._server = server
+        self._variable = variable
+
+    def get(self, *path: str, params: Params | None = None) -> Json:
+        """Read one thing."""
+        return self._answer(self._api.get(*path, params=params))
+
+    def post(self, *path: str, body: Json | None = None, moves_money: bool = False) -> Json:
+        """Create or do something; an empty answer gives an empty object.
+
+        :param moves_money: Lago would count a repetition twice: without an answer the outcome is unknown.
+        """
+        return self._answer(self._api.post(*path, json=body, moves_money=moves_money))
+
+    def put(self, *path: str, body: Json) -> Json:
+        """Set a state."""
+        return self._answer(self._api.put(*path, json=body))
+
+    def delete(self, *path: str, params: Params | None = None) -> Json:
+        """End something."""
+        return self._answer(self._api.delete(*path, params=params))
+
+    def pages(self, root: str, *path: str, params: Params | None = None) -> Iterator[Json]:
+        """Yield every row of a list.
+
+        Follows ``next_page``: Lago caches some totals for half an hour, so a count would miss rows.
+        """
+        page: object = 1
+        while isinstance(page, int):
+            answer = self.get(*path, params={**(params or {}), "page": page, "per_page": 100})
+            with readable():
+                yield from rows(answer, root)
+                following = obj(answer, "meta").get("next_page")
+            page = following if isinstance(following, int) and following > page else None
+
+    def health(self) -> Json:
+        """Return what the server says about itself outside the API: its version."""
+        return self._answer(self._server.get("health"))
+
+    def file(self, url: str) -> bytes:
+        """Fetch a file that Lago links to; its links need no key and lead to itself.
+
+        :raises Refused: the link leads to another host, where we do not follow.
+        """
+        parts = urlsplit(url)
+        if _host(url) != self._server_host:
+            raise Refused(
+                f"Lago links its files to {parts.hostname}, not to the configured host; make LAGO_API_URL on the Lago "
+                f"server and {self._variable}_API_URL here name the same host"
+            )
+        # The redirect form would lead on to a storage service; the proxy form makes Lago itself answer.
+        path = parts.path.replace("/blobs/redirect/", "/blobs/proxy/")
+        segments = [unquote(segment) for segment in path.split("/") if segment]
+        response = self._server.get(*segments, params=dict(parse_qsl(parts.query)) or None)
+        if not response.ok:
+            raise Permanent(f"Lago answered {response.status} for its own file", request_id=response.request_id)
+        return response.body
+
+    def _answer(self, response: ApiResponse) -> Json:
+        if not response.ok:
+            raise self._error(response)
+        if not response.body.strip():
+            return {}
+        answer = response.json()
+        if not isinstance(answer, dict):
+            raise Permanent("Lago's answer is not a JSON object; check the API's address")
+        return answer
+
+    def _error(self, response: ApiResponse) -> Exception:
+        body = _error_body(response.body)
+        code = body.get("code") if isinstance(body.get("code"), str) else None
+        what = f"Lago answered {response.status}" + (f" ({code})" if code else "")
+        match response.status:
+            case 401:
+                return Permanent(
+                    f"Lago does not accept the API key; check {self._variable}_API_KEY and {self._variable}_API_URL",
+                    request_id=response.request_id,
+                )
+            case 403 if code == NO_LICENCE:
+                return Unsupported(f"{what}: it needs a premium licence", code=code)
+            case 404:
+                return NotFound(what, code=code)
+            case 422:
+                return _invalid(what, code, body.get("error_details"))
+            case 403 | 405:
+                return Refused(what, code=code)
+            case _:
+                return Permanent(what, request_id=response.request_id)
+
+    @property
+    def _server_host(self) -> tuple[str | None, int | None]:
+        return self._host
+
+    _host: tuple[str | None, int | None] = (None, None)

@@ -1,0 +1,104 @@
+"""Background work: two Dramatiq actors, and the loop that wakes what is due. They only translate."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+import dramatiq
+import structlog
+
+from billhook.clock import monotonic
+from billhook_web.db import DatabaseError
+from billhook_web.runtime import Runtime
+from billhook_web.services.sweep import sweep
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 0.5
+REMIND_SECONDS = (
+    15.0  # a row that was woken is not woken again before this: its message is probably in the queue
+)
+
+
+class Wake:
+    """Sends wake-up calls. Call it after the commit, never inside the transaction."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._process = dramatiq.actor(self._process_inbox, actor_name="process_inbox", broker=runtime.broker)
+        self._deliver = dramatiq.actor(
+            self._deliver_effect, actor_name="deliver_effect", broker=runtime.broker
+        )
+
+    def inbox(self, inbox_id: int) -> None:
+        """Have a delivery processed."""
+        self._send(self._process, inbox_id)
+
+    def effects(self, effect_ids: Iterable[int]) -> None:
+        """Have effects carried out."""
+        for effect_id in effect_ids:
+            self._send(self._deliver, effect_id)
+
+    def _send(self, actor: dramatiq.Actor[[int], None], row_id: int) -> None:
+        """A queue that is down delays: the row is committed, and the sweeper sends again."""
+        try:
+            actor.send(row_id)
+        except (OSError, dramatiq.DramatiqError) as exc:
+            log.warning("queue.unreachable", actor=actor.actor_name, row_id=row_id, error=type(exc).__name__)
+
+    def _process_inbox(self, inbox_id: int) -> None:
+        self.effects(self._runtime.processing.process(inbox_id))
+
+    def _deliver_effect(self, effect_id: int) -> None:
+        self.effects(self._runtime.delivery.deliver(effect_id))
+
+
+class BackgroundWork:
+    """Worker threads and the sweeper of one process."""
+
+    def __init__(self, runtime: Runtime, wake: Wake, *, sweep_seconds: float = SWEEP_SECONDS) -> None:
+        self._runtime = runtime
+        self._wake = wake
+        self._sweep_seconds = sweep_seconds
+        self._worker = dramatiq.Worker(
+            runtime.broker, worker_threads=runtime.configuration.host.worker_threads, worker_timeout=200
+        )
+        self._stop = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep_forever, name="billhook-sweeper", daemon=True)
+        self._woken: dict[tuple[str, int], float] = {}
+
+    def start(self) -> None:
+        """Begin to work."""
+        # TimeLimit watches only after this signal, which Dramatiq's own command line sends and a Worker does not.
+        self._runtime.broker.emit_after("process_boot")
+        self._worker.start()
+        self._sweeper.start()
+
+    def stop(self, *, timeout: float = 30.0) -> None:
+        """Finish what is being done and begin nothing new; waits at most ``timeout`` seconds."""
+        self._stop.set()
+        self._sweeper.join(timeout=5)
+        self._worker.stop(timeout=int(timeout * 1000))
+
+    def _sweep_forever(self) -> None:
+        while not self._stop.wait(self._sweep_seconds):
+            try:
+                self.sweep_once()
+            except DatabaseError as exc:
+                log.warning("sweep.failed", error=type(exc).__name__)
+
+    def sweep_once(self) -> None:
+        """Wake everything that is due and was not woken lately."""
+        due = sweep(self._runtime.db, now=self._runtime.clock.now())
+        now = monotonic()
+        self._woken = {row: at for row, at in self._woken.items() if now - at < REMIND_SECONDS}
+        for inbox_id in due.inbox:
+            if self._is_new(("inbox", inbox_id), now):
+                self._wake.inbox(inbox_id)
+        for effect_id in due.effects:
+            if self._is_new(("effect", effect_id), now):
+                self._wake.effects([effect_id])
+
+    def _is_new(self, row: tuple[str, int], now: float) -> bool:
+        return self._woken.setdefault(row, now) == now

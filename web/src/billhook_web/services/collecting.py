@@ -1,0 +1,174 @@
+"""Collecting one invoice: take the key, look at the invoice as it is now, ask the provider, keep what it said.
+
+Used by the outbox and by the pay page: both take the same key before anybody is asked, so an invoice has one attempt
+under each number whoever began it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from billhook.clock import Clock
+from billhook.effects import collection_key
+from billhook.errors import Refused
+from billhook.events import Event
+from billhook.model import Attempt, AttemptStatus, Invoice, InvoiceStatus, Ref
+from billhook.money import Money
+from billhook.provider import BillingEngine, Collected, CollectRequest, CollectState, PaymentProvider
+from billhook_web.db import Tx
+from billhook_web.services.connections import Connections
+from billhook_web.services.recording import Recorder
+from billhook_web.stores import accounts, billing, ledger
+
+log = structlog.get_logger(__name__)
+
+FRESH = timedelta(minutes=5)
+"""A statement of the billing engine older than this is asked for again before money moves."""
+
+_AFTER = {
+    CollectState.OPEN: AttemptStatus.OPEN,
+    CollectState.PROCESSING: AttemptStatus.PROCESSING,
+    CollectState.SUCCEEDED: AttemptStatus.PROCESSING,  # the webhook or a look-up will say so with its facts
+    CollectState.DECLINED: AttemptStatus.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything needed to collect, gathered before the call."""
+
+    attempt: Attempt
+    request: CollectRequest
+    provider: PaymentProvider
+    engine: BillingEngine
+    stale: bool
+
+
+class Collecting:
+    """Runs attempts to collect."""
+
+    def __init__(
+        self, *, clock: Clock, connections: Connections, recorder: Recorder, public_url: str,
+        new_token: Callable[[], str],
+    ) -> None:  # fmt: skip
+        self._clock = clock
+        self._connections = connections
+        self._recorder = recorder
+        self._public_url = public_url
+        self._new_token = new_token
+
+    def plan(self, tx: Tx, invoice_ref: Ref, *, attempt: int, present: bool) -> Plan | str:
+        """Take the attempt's key and gather what the provider needs; a text says why nothing is to be done.
+
+        :raises Refused: nothing is connected that could collect.
+        """
+        invoice = billing.invoices.get(tx, invoice_ref)
+        if invoice is None or invoice.status is not InvoiceStatus.FINALIZED:
+            return "The invoice is not to be paid: it is a draft or void."
+        if invoice.balance == 0:
+            return "Nothing is due on the invoice any more."
+        others = [each for each in billing.attempts_of(tx, invoice_ref) if each.number != attempt]
+        if any(each.status in (AttemptStatus.PROCESSING, AttemptStatus.UNKNOWN) for each in others):
+            return "Another attempt is under way: its outcome decides whether this one is needed."
+        provider = self._connections.collector()
+        if provider is None:
+            raise Refused("No payment provider is connected: add one to BILLHOOK_CONNECTIONS.")
+        taken = self._take(tx, invoice, attempt, provider)
+        return Plan(
+            attempt=taken,
+            request=self._request(tx, invoice, taken, provider, present=present),
+            provider=self._connections.provider(taken.connection),
+            engine=self._connections.engine(invoice_ref.connection),
+            stale=self._clock.now() - (ledger.heard_at(tx, str(invoice_ref)) or taken.created_at) > FRESH,
+        )
+
+    def call(self, plan: Plan, *, again: bool) -> Collected | tuple[Event, ...]:
+        """Ask the provider, after a look when an earlier try may have gone through. No transaction is open.
+
+        Returns facts instead when the engine's word on the invoice had to be refreshed first.
+        """
+        if again:
+            found = plan.provider.find_collected(plan.request)
+            if found is not None:
+                return found
+        if plan.stale:
+            return tuple(plan.engine.fetch_invoice(plan.attempt.invoice))
+        return plan.provider.collect(plan.request)
+
+    def record(self, tx: Tx, plan: Plan, collected: Collected) -> str | None:
+        """Keep what the provider said; a payment's own facts come by webhook and are never overwritten here."""
+        current = billing.get_attempt(tx, plan.attempt.key) or plan.attempt
+        settled = current.status in (AttemptStatus.SUCCEEDED, AttemptStatus.FAILED)
+        attempt = replace(
+            current,
+            status=current.status if settled else _AFTER[collected.state],
+            by=collected.by,
+            session=collected.session or current.session,
+            url=collected.url or current.url,
+            expires_at=collected.expires_at or current.expires_at,
+            payment=collected.payment or current.payment,
+        )
+        billing.put_attempt(tx, attempt)
+        log.info("invoice.asked_for", invoice=str(attempt.invoice), key=attempt.key, by=collected.by)
+        return collected.note
+
+    def pay_url(self, tx: Tx, invoice: Ref) -> str:
+        """Return our own address where the invoice can be paid; it never changes."""
+        token = billing.pay_token(tx, invoice, candidate=self._new_token(), now=self._clock.now())
+        return f"{self._public_url}/pay/{token}"
+
+    def _take(self, tx: Tx, invoice: Invoice, number: int, provider: PaymentProvider) -> Attempt:
+        key = collection_key(invoice.ref, number)
+        fresh = Attempt(
+            key=key,
+            invoice=invoice.ref,
+            number=number,
+            connection=provider.connection,
+            status=AttemptStatus.PLANNED,
+            amount=Money(invoice.balance, invoice.currency),
+            created_at=self._clock.now(),
+        )
+        if billing.add_attempt(tx, fresh):
+            return fresh
+        taken = billing.get_attempt(tx, key)
+        if taken is None:
+            raise Refused(f"Attempt {number} on {invoice.ref} was taken under another key.")
+        return taken
+
+    def _request(
+        self, tx: Tx, invoice: Invoice, attempt: Attempt, provider: PaymentProvider, *, present: bool
+    ) -> CollectRequest:
+        row = accounts.get_customer(tx, invoice.customer_id) if invoice.customer_id else None
+        mandates = billing.mandates.of_customer(tx, invoice.customer_id) if invoice.customer_id else ()
+        return CollectRequest(
+            key=attempt.key,
+            attempt=attempt.number,
+            invoice=invoice.ref,
+            number=invoice.number,
+            amount=attempt.amount,
+            taxes=min(invoice.taxes, attempt.amount.minor),
+            customer=row.customer if row else None,
+            metadata=self._connections.metadata_for(
+                invoice.ref, number=invoice.number, customer_id=invoice.customer_id, key=attempt.key
+            ),
+            return_url=self.pay_url(tx, invoice.ref),
+            since=attempt.created_at,
+            mandates=tuple(each for each in mandates if each.ref.connection == provider.connection),
+            present=present,
+        )
+
+
+def open_attempt(attempts: tuple[Attempt, ...], *, now: datetime) -> Attempt | None:
+    """Return the newest attempt whose checkout can still be paid, as far as we know."""
+    usable = [
+        each
+        for each in attempts
+        if each.status is AttemptStatus.OPEN
+        and each.url
+        and (each.expires_at is None or each.expires_at > now)
+    ]
+    return max(usable, key=lambda each: each.number, default=None)

@@ -1,0 +1,249 @@
+"""One function per kind of effect: what to ask of which provider, and what to keep of the answer.
+
+``prepare`` runs in a transaction and returns a :class:`Job` (the call, made outside any transaction, and what to record
+of its result, in the next one) or a :class:`Skip`: the effect is no longer needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from billhook.clock import Clock
+from billhook.effects import (
+    CloseRefund,
+    CollectInvoice,
+    Effect,
+    IssueCreditNote,
+    RecordFailure,
+    RecordPayment,
+    RefundPayment,
+    SyncCustomer,
+)
+from billhook.errors import Conflict, Refused
+from billhook.events import Event, RefundChanged
+from billhook.model import InvoiceStatus, PaymentStatus, Ref, Refund, RefundStatus, Snapshot
+from billhook.provider import (
+    CreditNoteRequest,
+    PaymentRecord,
+    Recorded,
+    RefundRequest,
+    SupportsCreditNotes,
+    SupportsRefunds,
+)
+from billhook_web.db import Tx
+from billhook_web.services.collecting import Collecting
+from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
+from billhook_web.services.recording import Recorder
+from billhook_web.stores import accounts, billing
+from billhook_web.stores.accounts import Sync, SyncStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """The effect is no longer needed, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What recording a result came to: a note for the operator, new effects to wake, or: go round again now."""
+
+    note: str | None = None
+    effects: tuple[int, ...] = ()
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A call to make and what to do with its answer. ``refused`` runs when the provider says no."""
+
+    call: Callable[[], Any]
+    record: Callable[[Tx, Any], Outcome]
+    refused: Callable[[Tx, Refused], None] = lambda _tx, _exc: None
+
+
+class Jobs:
+    """Makes a job of an effect."""
+
+    def __init__(
+        self, *, clock: Clock, connections: Connections, recorder: Recorder, collecting: Collecting
+    ) -> None:
+        self._clock = clock
+        self._connections = connections
+        self._recorder = recorder
+        self._collecting = collecting
+
+    def prepare(self, tx: Tx, effect: Effect, *, again: bool, since: datetime) -> Job | Skip:
+        """Look at the world as it is now and say what to do. ``again``: it may have been done, so look first.
+
+        :raises Refused: it cannot be done here; says why.
+        """
+        match effect:
+            case CollectInvoice():
+                return self._collect(tx, effect, again=again)
+            case RecordPayment():
+                return self._record_payment(tx, effect, again=again)
+            case RecordFailure():
+                return self._record_failure(tx, effect)
+            case IssueCreditNote():
+                return self._issue_credit_note(tx, effect, again=again)
+            case RefundPayment():
+                return self._refund_payment(tx, effect, again=again, since=since)
+            case CloseRefund():
+                return self._close_refund(effect)
+            case SyncCustomer():
+                return self._sync_customer(tx, effect)
+
+    def _collect(self, tx: Tx, effect: CollectInvoice, *, again: bool) -> Job | Skip:
+        plan = self._collecting.plan(tx, effect.invoice, attempt=effect.attempt, present=False)
+        if isinstance(plan, str):
+            return Skip(why=plan)
+
+        def record(tx: Tx, result: Any) -> Outcome:
+            if isinstance(
+                result, tuple
+            ):  # the engine's newer word on the invoice: apply it, then decide again
+                applied = self._recorder.apply(tx, result, now=self._clock.now())
+                return Outcome(effects=applied.effects, again=True)
+            return Outcome(note=self._collecting.record(tx, plan, result))
+
+        return Job(call=lambda: self._collecting.call(plan, again=again), record=record)
+
+    def _record_payment(self, tx: Tx, effect: RecordPayment, *, again: bool) -> Job | Skip:
+        invoice = billing.invoices.get(tx, effect.invoice)
+        if invoice is not None and invoice.status is InvoiceStatus.VOIDED:
+            raise Refused("The invoice is void, yet it was paid: refund the payment or bill it anew.")
+        if invoice is not None and invoice.engine_status is PaymentStatus.SUCCEEDED and not invoice.disputed:
+            return Skip(why="The billing engine has the invoice as paid already.")
+        engine = self._connections.engine(effect.invoice.connection)
+        entry = PaymentRecord(
+            invoice=effect.invoice,
+            reference=effect.payment.id,
+            amount=effect.amount,
+            paid_at=effect.paid_at,
+            look_first=again,
+        )
+        return Job(call=lambda: engine.record_payment(entry), record=_note)
+
+    def _record_failure(self, tx: Tx, effect: RecordFailure) -> Job | Skip:
+        invoice = billing.invoices.get(tx, effect.invoice)
+        if invoice is None or invoice.status is not InvoiceStatus.FINALIZED or invoice.balance == 0:
+            return Skip(why="Nothing is due on the invoice any more.")
+        engine = self._connections.engine(effect.invoice.connection)
+        return Job(call=lambda: engine.record_failure(effect.invoice), record=_note)
+
+    def _issue_credit_note(self, tx: Tx, effect: IssueCreditNote, *, again: bool) -> Job | Skip:
+        snapshot = self._recorder.snapshot(tx, effect.invoice)
+        if any(note.for_refund == effect.refund for note in snapshot.credit_notes):
+            return Skip(why="The billing engine has a credit note for this refund already.")
+        engine = self._connections.engine(effect.invoice.connection)
+        if not isinstance(engine, SupportsCreditNotes):
+            return Skip(why="Recorded here only: the billing engine keeps no credit notes.")
+        request = CreditNoteRequest(
+            invoice=effect.invoice,
+            refund=effect.refund,
+            amount=effect.amount,
+            reason=effect.reason,
+            look_first=again,
+        )
+        return Job(call=lambda: engine.issue_credit_note(request), record=_note)
+
+    def _close_refund(self, effect: CloseRefund) -> Job | Skip:
+        engine = self._connections.engine(effect.invoice.connection)
+        if not isinstance(engine, SupportsCreditNotes):
+            return Skip(why="The billing engine keeps no credit notes.")
+        return Job(
+            call=lambda: engine.close_refund(effect.credit_note, succeeded=effect.succeeded), record=_note
+        )
+
+    def _refund_payment(self, tx: Tx, effect: RefundPayment, *, again: bool, since: datetime) -> Job | Skip:
+        snapshot = self._recorder.snapshot(tx, effect.invoice)
+        if not again and not _still_owed(snapshot):
+            return Skip(why="The credit notes of this invoice are covered by refunds that were made.")
+        provider = self._connections.provider(effect.payment.connection)
+        if not isinstance(provider, SupportsRefunds):
+            raise Refused(
+                f"{provider.info.title} cannot refund through its API: refund the payment there by hand."
+            )
+        payment = next((each for each in snapshot.payments if each.ref == effect.payment), None)
+        request = RefundRequest(
+            key=effect.key,
+            payment=effect.payment,
+            amount=effect.amount,
+            whole=payment is not None and payment.refunded == 0 and payment.applied == effect.amount,
+            reason=effect.reason,
+            metadata={CREDIT_NOTE_KEY: str(effect.credit_note), ATTEMPT_KEY: effect.key},
+            since=since,
+        )
+
+        def call() -> Ref:
+            found = provider.find_refund(request) if again else None
+            return found or provider.refund(request)
+
+        return Job(call=call, record=lambda tx, ref: self._apply(tx, [_refund_asked(effect, ref)]))
+
+    def _apply(self, tx: Tx, events: Sequence[Event]) -> Outcome:
+        return Outcome(effects=self._recorder.apply(tx, events, now=self._clock.now()).effects)
+
+    def _sync_customer(self, tx: Tx, effect: SyncCustomer) -> Job | Skip:
+        row = accounts.get_customer(tx, effect.customer_id)
+        if row is None:
+            return Skip(why="The customer was removed.")
+        engine = self._connections.engine(effect.connection)
+        version = (
+            row.version
+        )  # what is sent is the newest; a later version finds its own work done and repeats it
+
+        def sync(status: SyncStatus, *, field: str | None = None, detail: str | None = None) -> Sync:
+            return Sync(
+                connection=effect.connection,
+                version=version,
+                status=status,
+                at=self._clock.now(),
+                field=field,
+                detail=detail,
+            )
+
+        def record(tx: Tx, ref: Ref) -> Outcome:
+            accounts.link(tx, effect.customer_id, effect.connection, ref.id)
+            accounts.put_sync(tx, effect.customer_id, sync(SyncStatus.SYNCED))
+            return Outcome()
+
+        def refused(tx: Tx, exc: Refused) -> None:
+            status = SyncStatus.CONFLICT if isinstance(exc, Conflict) else SyncStatus.FAILED
+            accounts.put_sync(tx, effect.customer_id, sync(status, field=exc.field, detail=str(exc)))
+
+        return Job(call=lambda: engine.upsert_customer(row.customer), record=record, refused=refused)
+
+
+def _note(_tx: Tx, recorded: Recorded) -> Outcome:
+    return Outcome(note=recorded.note)
+
+
+def _refund_asked(effect: RefundPayment, ref: Ref) -> RefundChanged:
+    """Our own word that a refund was asked for: it ties the provider's refund to the credit note."""
+    return RefundChanged(
+        ref=ref,
+        payment=effect.payment,
+        status=RefundStatus.PENDING,
+        amount=effect.amount,
+        reason=effect.reason,
+        metadata={CREDIT_NOTE_KEY: str(effect.credit_note)},
+    )
+
+
+def _still_owed(snapshot: Snapshot) -> bool:
+    """Compare what credit notes promise with what was given back: our own credit notes come after a refund."""
+    promised = sum(note.refund for note in snapshot.credit_notes)
+    made = [refund for refund in snapshot.refunds if refund.status is not RefundStatus.FAILED]
+    return promised > sum(_amount(refund, snapshot) for refund in made)
+
+
+def _amount(refund: Refund, snapshot: Snapshot) -> int:
+    if refund.amount is not None:
+        return refund.amount.minor
+    return next(payment.amount.minor for payment in snapshot.payments if payment.ref == refund.payment)

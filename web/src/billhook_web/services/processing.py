@@ -1,0 +1,107 @@
+"""From a stored delivery to applied facts: lease, understand, apply. Every step survives a crash after it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from billhook.clock import Clock, jitter
+from billhook.errors import NotFound, PayloadInvalid, ProviderError, Refused
+from billhook.events import DisputeChanged, Event, PaymentEvent, Refetch, RefundChanged
+from billhook.model import Ref
+from billhook.provider import WebhookSource
+from billhook_web.db import Database
+from billhook_web.services.connections import Connections
+from billhook_web.services.recording import Recorder
+from billhook_web.stores import billing, inbox
+from billhook_web.stores.inbox import InboxRow
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(minutes=2)
+PROVIDER_PATIENCE = 100  # tries while a provider cannot be asked: about four days
+ERROR_PATIENCE = 8  # tries when something is wrong on our side
+
+
+class Processing:
+    """Processes deliveries, one at a time each."""
+
+    def __init__(
+        self, *, db: Database, clock: Clock, connections: Connections, recorder: Recorder,
+        redact: Callable[[str], str],
+    ) -> None:  # fmt: skip
+        self._db = db
+        self._clock = clock
+        self._connections = connections
+        self._recorder = recorder
+        self._redact = redact
+
+    def process(self, inbox_id: int) -> tuple[int, ...]:
+        """Process a delivery if it is waiting and nobody else does; return the effects to wake."""
+        with self._db.begin() as tx:
+            row = inbox.claim(tx, inbox_id, now=self._clock.now(), lease=LEASE)
+        if row is None:
+            return ()
+        try:
+            return self._process(row)
+        except PayloadInvalid as exc:
+            self._bury(row, f"not readable: {exc}")
+        except ProviderError as exc:
+            self._postpone(row, str(exc), patience=PROVIDER_PATIENCE)
+        except Refused as exc:
+            self._bury(row, f"{type(exc).__name__}: {exc}")
+        except Exception:  # noqa: BLE001 - the edge: whatever it was, the delivery stays and an operator sees it
+            self._postpone(row, traceback.format_exc(limit=8), patience=ERROR_PATIENCE)
+        return ()
+
+    def _process(self, row: InboxRow) -> tuple[int, ...]:
+        source = self._connections.source(row.connection)
+        events = self._understand(source, row.body)
+        now = self._clock.now()
+        with self._db.begin() as tx:
+            applied = self._recorder.apply(tx, events, now=row.received_at, inbox_id=row.id)
+            inbox.finish(tx, row.id, now=now, facts=applied.new)
+        log.info("inbox.processed", inbox_id=row.id, connection=row.connection, facts=applied.new)
+        return applied.effects
+
+    def _understand(self, source: WebhookSource, body: bytes) -> Sequence[Event]:
+        events: list[Event] = []
+        for part in source.parse(body):
+            events += source.refetch(part) if isinstance(part, Refetch) else [part]
+        return [*events, *self._missing_payments(source, events)]
+
+    def _missing_payments(self, source: WebhookSource, events: Sequence[Event]) -> list[Event]:
+        """A refund or dispute names only its payment: ask for one we never heard of, to learn its invoice."""
+        told = {event.ref for event in events if isinstance(event, PaymentEvent)}
+        named = {event.payment for event in events if isinstance(event, RefundChanged | DisputeChanged)}
+        with self._db.read() as tx:
+            missing = [ref for ref in sorted(named - told) if billing.payments.get(tx, ref) is None]
+        return [event for ref in missing for event in self._ask_for_payment(source, ref)]
+
+    def _ask_for_payment(self, source: WebhookSource, payment: Ref) -> Sequence[Event]:
+        try:
+            return source.refetch(Refetch(kind="payment", id=payment.id))
+        except NotFound:
+            return ()  # not ours, or a test event with placeholder ids: the fact is kept, it belongs to no invoice
+
+    def _postpone(self, row: InboxRow, error: str, *, patience: int) -> None:
+        if row.attempts >= patience:
+            self._bury(row, error)
+            return
+        due_at = self._clock.now() + jitter(backoff(row.attempts))
+        with self._db.begin() as tx:
+            inbox.postpone(tx, row.id, due_at=due_at, error=self._redact(error))
+        log.warning("inbox.postponed", inbox_id=row.id, connection=row.connection, attempts=row.attempts)
+
+    def _bury(self, row: InboxRow, error: str) -> None:
+        with self._db.begin() as tx:
+            inbox.bury(tx, row.id, now=self._clock.now(), error=self._redact(error))
+        log.warning("inbox.dead", inbox_id=row.id, connection=row.connection, attempts=row.attempts)
+
+
+def backoff(attempts: int) -> timedelta:
+    """Return the wait after so many failed tries: 2, 4, 8… seconds, at most an hour."""
+    return min(timedelta(seconds=2 ** min(attempts, 12)), timedelta(hours=1))

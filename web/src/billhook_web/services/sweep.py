@@ -1,0 +1,28 @@
+"""What is due and was not woken: the safety net under every queue message, and the timer of everything dated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from billhook_web.db import Database
+from billhook_web.stores import inbox, outbox
+
+BATCH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Rows whose time has come."""
+
+    inbox: tuple[int, ...]
+    effects: tuple[int, ...]
+
+
+def sweep(db: Database, *, now: datetime) -> Due:
+    """Find, by index, at most :data:`BATCH` deliveries and effects that are due and not taken."""
+    with db.read() as tx:
+        return Due(
+            inbox=tuple(inbox.due(tx, now=now, limit=BATCH)),
+            effects=tuple(outbox.due(tx, now=now, limit=BATCH)),
+        )
