@@ -83,19 +83,27 @@ def test_settings_come_from_the_toml_table_too() -> None:
 
 
 def test_the_environment_wins_over_the_file() -> None:
-    config = load({"LAGO_API_URL": "https://env.example.com"}, table={"api_key": KEY, "api_url": "https://file.example.com"})
+    config = load(
+        {"LAGO_API_URL": "https://env.example.com"},
+        table={"api_key": KEY, "api_url": "https://file.example.com"},
+    )
     assert config.api_url == "https://env.example.com"
 
 
 @pytest.mark.parametrize("blank", ["", "   "])
 def test_a_blank_variable_is_as_good_as_none(blank: str) -> None:
-    assert load({"LAGO_API_URL": blank}, table={"api_key": KEY, "api_url": "https://file.example.com"}).api_url == (
-        "https://file.example.com"
-    )
+    assert load(
+        {"LAGO_API_URL": blank}, table={"api_key": KEY, "api_url": "https://file.example.com"}
+    ).api_url == ("https://file.example.com")
 
 
 def test_every_problem_is_told_at_once_with_its_variable() -> None:
-    env = {"LAGO_ALGORITHM": "rot13", "LAGO_MINIMUM": "much", "LAGO_PRODUCTS": "EUR", "LAGO_API_URL_FILE": "/no/such/file"}
+    env = {
+        "LAGO_ALGORITHM": "rot13",
+        "LAGO_MINIMUM": "much",
+        "LAGO_PRODUCTS": "EUR",
+        "LAGO_API_URL_FILE": "/no/such/file",
+    }
     found = problems_of(env, table={"api_kye": "x"})
     assert {problem.where for problem in found} == {
         "[connections.lago] api_kye",
@@ -169,7 +177,9 @@ def test_no_secret_shows_in_a_representation() -> None:
 
 
 @pytest.mark.parametrize("table", [None, {"tokens": ["hidden_one", "hidden_two"]}], ids=["env", "toml"])
-def test_no_secret_shows_in_a_message_even_when_the_plugins_own_check_quotes_it(table: dict[str, Any] | None) -> None:
+def test_no_secret_shows_in_a_message_even_when_the_plugins_own_check_quotes_it(
+    table: dict[str, Any] | None,
+) -> None:
     env = {} if table else {"X_TOKENS": "hidden_one,hidden_two"}
     with pytest.raises(ConfigInvalid) as caught:
         load_connection(Picky, "x", env=env, table=table)
@@ -184,7 +194,15 @@ def test_all_secrets_are_listed_for_redaction() -> None:
 
 
 def test_an_operator_sees_only_the_end_of_a_long_secret() -> None:
-    shown = masked(load({"LAGO_API_KEY": KEY, "LAGO_WEBHOOK_SECRET": "short,0123456789abcdef", "LAGO_PRODUCTS": "EUR=pdt_1"}))
+    shown = masked(
+        load(
+            {
+                "LAGO_API_KEY": KEY,
+                "LAGO_WEBHOOK_SECRET": "short,0123456789abcdef",
+                "LAGO_PRODUCTS": "EUR=pdt_1",
+            }
+        )
+    )
     assert shown == {
         "api_url": "https://api.example.com",
         "api_key": "…cdef",
@@ -203,7 +221,11 @@ def test_settings_are_listed_as_declared() -> None:
     listed = {setting.name: setting for setting in settings_of(LagoLike, "lago-eu")}
     assert list(listed) == ["api_url", "api_key", "webhook_secret", "algorithm", "products", "minimum"]
     assert listed["api_key"].variable == "LAGO_EU_API_KEY"
-    assert (listed["api_key"].required, listed["api_key"].secret, listed["api_key"].default) == (True, True, None)
+    assert (listed["api_key"].required, listed["api_key"].secret, listed["api_key"].default) == (
+        True,
+        True,
+        None,
+    )
     assert listed["webhook_secret"].secret
     assert (listed["webhook_secret"].required, listed["webhook_secret"].default) == (False, None)
     assert (listed["algorithm"].secret, listed["algorithm"].default) == (False, "hmac")

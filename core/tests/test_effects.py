@@ -24,7 +24,12 @@ from billhook.model import Ref
 from billhook.money import Money
 
 AT = datetime(2026, 8, 1, 9, 15, tzinfo=UTC)
-INVOICE, PAYMENT, REFUND, NOTE = Ref("lago", "inv_1"), Ref("dodo", "pay_1"), Ref("dodo", "ref_1"), Ref("lago", "cn_1")
+INVOICE, PAYMENT, REFUND, NOTE = (
+    Ref("lago", "inv_1"),
+    Ref("dodo", "pay_1"),
+    Ref("dodo", "ref_1"),
+    Ref("lago", "cn_1"),
+)
 EUR = Money(4900, "EUR")
 
 EXAMPLES: dict[str, Effect] = {
@@ -32,9 +37,15 @@ EXAMPLES: dict[str, Effect] = {
     "collect/lago:inv_1/2": CollectInvoice(invoice=INVOICE, attempt=2, not_before=AT),
     "record/dodo:pay_1": RecordPayment(invoice=INVOICE, payment=PAYMENT, amount=EUR, paid_at=AT),
     "record-failure/dodo:pay_1": RecordFailure(invoice=INVOICE, payment=PAYMENT),
-    "credit/dodo:ref_1": IssueCreditNote(invoice=INVOICE, payment=PAYMENT, refund=REFUND, amount=EUR, reason="late"),
-    "refund/lago:cn_1/dodo:pay_1": RefundPayment(invoice=INVOICE, credit_note=NOTE, payment=PAYMENT, amount=EUR),
-    "close/lago:cn_1/dodo:ref_1/failed": CloseRefund(invoice=INVOICE, credit_note=NOTE, refund=REFUND, succeeded=False),
+    "credit/dodo:ref_1": IssueCreditNote(
+        invoice=INVOICE, payment=PAYMENT, refund=REFUND, amount=EUR, reason="late"
+    ),
+    "refund/lago:cn_1/dodo:pay_1": RefundPayment(
+        invoice=INVOICE, credit_note=NOTE, payment=PAYMENT, amount=EUR
+    ),
+    "close/lago:cn_1/dodo:ref_1/failed": CloseRefund(
+        invoice=INVOICE, credit_note=NOTE, refund=REFUND, succeeded=False
+    ),
     "close/lago:cn_1/dodo:ref_1/succeeded": CloseRefund(
         invoice=INVOICE, credit_note=NOTE, refund=REFUND, succeeded=True
     ),
@@ -64,7 +75,9 @@ def test_what_the_engine_is_told_about_one_invoice_shares_a_lane() -> None:
 
 
 def test_attempts_on_one_invoice_share_a_lane() -> None:
-    assert {effect.lane for effect in EXAMPLES.values() if isinstance(effect, CollectInvoice)} == {"collect/lago:inv_1"}
+    assert {effect.lane for effect in EXAMPLES.values() if isinstance(effect, CollectInvoice)} == {
+        "collect/lago:inv_1"
+    }
 
 
 def test_refunds_of_one_invoice_share_a_lane() -> None:
@@ -73,7 +86,9 @@ def test_refunds_of_one_invoice_share_a_lane() -> None:
 
 
 def test_changes_of_one_customer_share_a_lane_and_have_keys_of_their_own() -> None:
-    first, second = (SyncCustomer(customer_id="acme", connection="lago", version=version) for version in (1, 2))
+    first, second = (
+        SyncCustomer(customer_id="acme", connection="lago", version=version) for version in (1, 2)
+    )
     assert first.lane == second.lane == "customer/lago/acme"
     assert first.key != second.key
 

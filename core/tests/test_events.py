@@ -31,7 +31,11 @@ INVOICE = Ref("lago", "inv_1")
 
 def paid(**changes: object) -> PaymentSucceeded:
     fact = PaymentSucceeded(
-        at=AT, ref=Ref("dodo", "pay_1"), amount=Money(4900, "EUR"), applied=Money(4900, "EUR"), metadata={"a": "1", "b": "2"}
+        at=AT,
+        ref=Ref("dodo", "pay_1"),
+        amount=Money(4900, "EUR"),
+        applied=Money(4900, "EUR"),
+        metadata={"a": "1", "b": "2"},
     )
     return replace(fact, **changes)  # type: ignore[arg-type]
 
@@ -71,7 +75,12 @@ def test_one_instant_has_one_key_in_every_time_zone() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"at": AT + timedelta(seconds=1)}, {"amount": Money(4901, "EUR")}, {"ref": Ref("dodo", "pay_2")}, {"metadata": {}}],
+    [
+        {"at": AT + timedelta(seconds=1)},
+        {"amount": Money(4901, "EUR")},
+        {"ref": Ref("dodo", "pay_2")},
+        {"metadata": {}},
+    ],
     ids=["time", "amount", "ref", "metadata"],
 )
 def test_another_statement_has_another_key(change: dict[str, object]) -> None:
@@ -102,7 +111,13 @@ def test_a_time_without_an_offset_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"type":"payment.invented"}', '{"type":"invoice.voided"}', '{"type":"invoice.voided","ref":"lago:inv_1"}'],
+    [
+        "",
+        "[]",
+        '{"type":"payment.invented"}',
+        '{"type":"invoice.voided"}',
+        '{"type":"invoice.voided","ref":"lago:inv_1"}',
+    ],
 )
 def test_what_is_no_fact_is_refused(text: str) -> None:
     with pytest.raises(ValueError):

@@ -1,7 +1,7 @@
 """A connection's settings, declared once: from the environment, mounted files or ``billhook.toml``, checked, masked.
 
-A plugin declares a frozen :class:`ConnectionConfig`; from it come the environment variables (``LAGO_API_KEY``), their
-``_FILE`` twins for mounted secrets, the keys in ``[connections.lago]`` of ``billhook.toml``, the messages that name
+A plugin declares a frozen :class:`ConnectionConfig`; from it come the environment variables (``ACME_API_KEY``), their
+``_FILE`` twins for mounted secrets, the keys in ``[connections.acme]`` of ``billhook.toml``, the messages that name
 the variable to set, and the masked form an operator may see. The environment wins over the file.
 """
 
@@ -64,7 +64,7 @@ class Setting:
 
 
 def prefix_of(connection: str) -> str:
-    """Return what a connection's variables begin with: ``lago-eu`` → ``LAGO_EU``."""
+    """Return what a connection's variables begin with: ``acme-eu`` → ``ACME_EU``."""
     return connection.upper().replace("-", "_")
 
 

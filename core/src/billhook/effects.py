@@ -195,7 +195,7 @@ def from_json(text: str | bytes) -> Effect:
 
 
 def collection_key(invoice: Ref, attempt: int) -> str:
-    """Return the idempotency key of one attempt to collect: ``lago-inv-<id>``, from the second on with its number.
+    """Return the idempotency key of one attempt to collect: ``<connection>-inv-<id>``, from the second on with its number.
 
     The provider sees it as ``Idempotency-Key`` and in the metadata; in our ledger it is unique.
     """

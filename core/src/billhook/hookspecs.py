@@ -100,8 +100,8 @@ class ProviderSandbox(Protocol):
         """Send every webhook that is due once; return how many were attempted."""
         ...
 
-    def tick(self) -> None:
-        """Do what is due by the clock: bill, mark overdue, end."""
+    def tick(self) -> int | None:
+        """Do what is due by the clock: bill, mark overdue, end. Return how many things happened, if it counts."""
         ...
 
 
@@ -112,7 +112,7 @@ class HookSpecs:
     def connection_config(self) -> type[ConnectionConfig]:
         """Called at start-up, before anything is connected: what a connection of this plugin can be told.
 
-        Example: ``return LagoConfig``.
+        Example: ``return AcmeConfig``.
 
         .. versionadded:: 0.1
         """

@@ -16,7 +16,7 @@ from billhook.money import Money
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ref:
-    """A provider's id for a thing, with the connection it came through: ``lago:5f1e…``."""
+    """A provider's id for a thing, with the connection it came through: ``acme:5f1e…``."""
 
     connection: str
     id: str

@@ -26,9 +26,9 @@ class Wake:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._process = dramatiq.actor(self._process_inbox, actor_name="process_inbox", broker=runtime.broker)
-        self._deliver = dramatiq.actor(
-            self._deliver_effect, actor_name="deliver_effect", broker=runtime.broker
+        self._process = dramatiq.actor(actor_name="process_inbox", broker=runtime.broker)(self._process_inbox)
+        self._deliver = dramatiq.actor(actor_name="deliver_effect", broker=runtime.broker)(
+            self._deliver_effect
         )
 
     def inbox(self, inbox_id: int) -> None:

@@ -29,14 +29,10 @@ def answers(broker: dramatiq.Broker) -> bool:
     client = getattr(broker, "client", None)
     if client is None:
         return True
+    from redis.exceptions import RedisError  # there is a client, so the extra is installed
+
     try:
         client.ping()
-    except (OSError, dramatiq.DramatiqError, *_redis_errors()):
+    except (OSError, RedisError):
         return False
     return True
-
-
-def _redis_errors() -> tuple[type[Exception], ...]:
-    from redis.exceptions import RedisError
-
-    return (RedisError,)

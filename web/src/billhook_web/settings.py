@@ -36,7 +36,7 @@ class HostSettings(ConnectionConfig):
         None, description="redis://host:6379/0; unset: background work runs inside the process"
     )
     connections: Words = Field(
-        (), description="what to connect: lago,dodo or name=plugin, for instance lago-eu=lago"
+        (), description="what to connect: plugin names or name=plugin, comma-separated, for instance acme-eu=acme"
     )
     public_url: str = Field(
         "http://127.0.0.1:8080", description="where customers and providers reach this host"
@@ -96,7 +96,7 @@ class HostSettings(ConnectionConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionName:
-    """One configured use of a plugin: ``lago-eu=lago`` is the connection ``lago-eu`` of the plugin ``lago``."""
+    """One configured use of a plugin: ``acme-eu=acme`` is the connection ``acme-eu`` of the plugin ``acme``."""
 
     name: str
     plugin: str
@@ -150,7 +150,7 @@ def _names(entries: tuple[str, ...]) -> tuple[tuple[ConnectionName, ...], list[P
                 Problem(
                     "BILLHOOK_CONNECTIONS",
                     f"has {entry!r}, which is no name.",
-                    "Use lower-case letters, digits and hyphens: lago or lago-eu=lago.",
+                    "Use lower-case letters, digits and hyphens: acme or acme-eu=acme.",
                 )
             )
         elif name in {known.name for known in names}:

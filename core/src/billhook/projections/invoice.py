@@ -39,7 +39,7 @@ def project_invoice(facts: Sequence[InvoiceEvent], payments: Sequence[Payment] =
 
 
 def _says_void(fact: InvoiceEvent) -> bool:
-    """Void is final: engines write a new document instead of reviving one (Lago regenerates)."""
+    """Void is final: engines write a new document instead of reviving one."""
     return isinstance(fact, InvoiceObserved) and fact.status is InvoiceStatus.VOIDED
 
 
@@ -168,7 +168,7 @@ def _paid(invoice: Invoice, now: InvoiceObserved | None, ours: _Ours) -> int:
     """Return what the customer has paid and not taken back by a dispute. A refund does not open an invoice again.
 
     The engine's count holds ours once it was told, so the two are never added. An engine may call an invoice paid
-    without counting anything (Lago's ``PUT payment_status``).
+    without counting anything.
     """
     if now is None:
         return ours.brought - ours.lost

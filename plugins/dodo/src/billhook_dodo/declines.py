@@ -28,9 +28,7 @@ UNSTATED: Final = "UNSTATED"
 def decline(code: str | None, message: str | None) -> Decline:
     """Return the decline for a payment's ``error_code`` and ``error_message``."""
     known = (code or UNSTATED).upper()
-    return Decline(
-        code=known, kind=_class_of(known), message=message or "", sensitive=known in SENSITIVE
-    )
+    return Decline(code=known, kind=_class_of(known), message=message or "", sensitive=known in SENSITIVE)
 
 
 def _class_of(code: str) -> DeclineClass:

@@ -12,7 +12,7 @@ from billhook.hookspecs import ConnectionContext
 from billhook.provider import Delivery, ProviderInfo, WebhookRequest
 from billhook.signing import StandardWebhooks
 
-from .client import DodoApi, connect
+from .client import DodoApi, connect, readable
 from .config import DodoConfig
 from .facts import Reader
 from .payloads import Json, instant, parsed, record, records, text
@@ -26,7 +26,9 @@ class DodoWebhooks:
 
     info: ProviderInfo = INFO
 
-    def __init__(self, connection: str, *, api: DodoApi, signatures: StandardWebhooks, reader: Reader) -> None:
+    def __init__(
+        self, connection: str, *, api: DodoApi, signatures: StandardWebhooks, reader: Reader
+    ) -> None:
         self.connection = connection
         self._api = api
         self._signatures = signatures
@@ -83,9 +85,10 @@ class DodoWebhooks:
         if thing.kind != "payment":
             raise ValueError(f"Dodo webhooks never name a {thing.kind} to fetch")
         payment = self._api.get("payments", thing.id)
-        facts: list[Event] = [*self._reader.payment(payment, sent_at=None)]
-        if "refunds" in thing.hints:
-            facts += self._refunds_of(payment, sent_at=None) or self._listed_refunds(thing.id, payment)
+        with readable(f"payment {thing.id}"):
+            facts: list[Event] = [*self._reader.payment(payment, sent_at=None)]
+            if "refunds" in thing.hints:
+                facts += self._refunds_of(payment, sent_at=None) or self._listed_refunds(thing.id, payment)
         return facts
 
     def _refunded(self, payment: Json, sent_at: datetime | None) -> Sequence[Event | Refetch]:

@@ -6,6 +6,7 @@ repetition twice (``POST /payments``, ``POST /credit_notes``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from json import loads
@@ -22,13 +23,16 @@ from billhook_lago.reading import Json, obj, rows
 NO_LICENCE: Final = "feature_unavailable"
 """Lago's word for "this needs a premium licence"; also what it says about paying an invoice that is not final."""
 
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+
 
 class LagoClient:
     """One Lago organisation's API. ``variable`` prefixes the settings that errors tell an operator to look at."""
 
-    def __init__(self, api: ApiClient, server: ApiClient, *, variable: str) -> None:
+    def __init__(self, api: ApiClient, server: ApiClient, *, server_url: str, variable: str) -> None:
         self._api = api
         self._server = server
+        self._host = _host(server_url)
         self._variable = variable
 
     def get(self, *path: str, params: Params | None = None) -> Json:
@@ -73,7 +77,7 @@ class LagoClient:
         :raises Refused: the link leads to another host, where we do not follow.
         """
         parts = urlsplit(url)
-        if _host(url) != self._server_host:
+        if _host(url) != self._host:
             raise Refused(
                 f"Lago links its files to {parts.hostname}, not to the configured host; make LAGO_API_URL on the Lago "
                 f"server and {self._variable}_API_URL here name the same host"
@@ -83,7 +87,9 @@ class LagoClient:
         segments = [unquote(segment) for segment in path.split("/") if segment]
         response = self._server.get(*segments, params=dict(parse_qsl(parts.query)) or None)
         if not response.ok:
-            raise Permanent(f"Lago answered {response.status} for its own file", request_id=response.request_id)
+            raise Permanent(
+                f"Lago answered {response.status} for its own file", request_id=response.request_id
+            )
         return response.body
 
     def _answer(self, response: ApiResponse) -> Json:
@@ -117,8 +123,60 @@ class LagoClient:
             case _:
                 return Permanent(what, request_id=response.request_id)
 
-    @property
-    def _server_host(self) -> tuple[str | None, int | None]:
-        return self._host
 
-    _host: tuple[str | None, int | None] = (None, None)
+def lago_client(context: ConnectionContext) -> LagoClient:
+    """Return the client of a connection; no call is made."""
+    config = context.config(LagoConfig)
+    key = config.api_key.get_secret_value()
+    api = context.http(
+        name=context.name,
+        base_url=config.api_url,
+        headers={"Authorization": f"Bearer {key}"},
+        secrets=[key],
+    )
+    server = context.http(name=context.name, base_url=config.server_url, headers={}, secrets=[key])
+    return LagoClient(api, server, server_url=config.server_url, variable=prefix_of(context.name))
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn an answer that is not what Lago writes into what a failed call is.
+
+    :raises Permanent: instead of PayloadInvalid, which is for webhooks.
+    """
+    try:
+        yield
+    except PayloadInvalid as exc:
+        raise Permanent(f"Lago's answer is not readable: {exc}") from exc
+
+
+def _error_body(body: bytes) -> Json:
+    try:
+        parsed: object = loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _invalid(what: str, code: str | None, details: object) -> Refused:
+    """Read a 422. Lago names the fields it refuses; other shapes of details (a provider's own) have no field."""
+    if code != "validation_errors" or not isinstance(details, dict) or not details:
+        return Refused(what, code=code)
+    named = {str(field): _codes(codes) for field, codes in details.items()}
+    listed = "; ".join(f"{field}: {', '.join(codes)}" for field, codes in named.items())
+    field, codes = next(iter(named.items()))
+    return Conflict(f"Lago does not take {listed}", code=codes[0] if codes else code, field=field)
+
+
+def _codes(codes: object) -> list[str]:
+    """Return the codes of one field; what is not a code (it could quote a value) is left out."""
+    listed: Sequence[Any] = codes if isinstance(codes, list) else [codes]
+    return [code for code in listed if isinstance(code, str) and _CODE.fullmatch(code)]
+
+
+def _host(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    try:
+        return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None, None

@@ -24,7 +24,9 @@ class LagoConfig(ConnectionConfig):
             "https://api.eu.getlago.com, or your own server."
         ),
     ]
-    api_key: Annotated[SecretStr, Field(description="API key of the organisation: Lago, Developers, API keys.")]
+    api_key: Annotated[
+        SecretStr, Field(description="API key of the organisation: Lago, Developers, API keys.")
+    ]
     webhook_algorithm: Annotated[
         Literal["hmac", "jwt"],
         Field(

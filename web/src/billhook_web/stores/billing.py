@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -29,9 +28,7 @@ from billhook_web.stores.inbox import upsert_ignoring_conflicts
 T = TypeVar("T")
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_ATTEMPT = TypeAdapter(Attempt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +61,7 @@ class Projection(Generic[T]):
 
     def __init__(self, table: Table, kind: type[T]) -> None:
         self._table = table
-        self._kind = kind
+        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
 
     def put(self, tx: Tx, ref: Ref, value: T, row: Row) -> None:
         """Write the value, new or changed."""
@@ -74,7 +71,7 @@ class Projection(Generic[T]):
             "at": row.at,
             "invoice": str(row.invoice) if row.invoice else None,
             "payment": str(row.payment) if row.payment else None,
-            "body": _adapter(self._kind).dump_json(value).decode(),
+            "body": self._adapter.dump_json(value).decode(),
         }
         changed = tx.execute(update(self._table).where(self._table.c.ref == str(ref)).values(**columns))
         if changed.rowcount == 0:
@@ -127,8 +124,7 @@ class Projection(Generic[T]):
         return tuple(self._read(body) for body in rows.scalars())
 
     def _read(self, body: str) -> T:
-        value: T = _adapter(self._kind).validate_json(body)
-        return value
+        return self._adapter.validate_json(body)
 
 
 subscriptions = Projection(tables.subscriptions, Subscription)
@@ -160,7 +156,7 @@ def _attempt_columns(attempt: Attempt) -> dict[str, Any]:
         "status": attempt.status,
         "session": attempt.session,
         "payment": str(attempt.payment) if attempt.payment else None,
-        "body": _adapter(Attempt).dump_json(attempt).decode(),
+        "body": _ATTEMPT.dump_json(attempt).decode(),
     }
 
 
@@ -184,7 +180,7 @@ def attempts_of(tx: Tx, invoice: Ref) -> tuple[Attempt, ...]:
 
 def _attempts(tx: Tx, condition: Any) -> tuple[Attempt, ...]:
     rows = tx.execute(select(tables.attempts.c.body).where(condition).order_by(tables.attempts.c.number))
-    return tuple(_adapter(Attempt).validate_json(body) for body in rows.scalars())
+    return tuple(_ATTEMPT.validate_json(body) for body in rows.scalars())
 
 
 def pay_token(tx: Tx, invoice: Ref, *, candidate: str, now: datetime) -> str:
