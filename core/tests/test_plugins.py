@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pluggy
@@ -31,10 +31,12 @@ def context(name: str = "one") -> ConnectionContext:
     return make_context(name, Settings())
 
 
-def plugin(**hooks: Any) -> SimpleNamespace:
+def plugin(**hooks: Any) -> ModuleType:
     """A plugin module of these hook functions."""
     marked = {name: hookimpl(hook) if callable(hook) else hook for name, hook in hooks.items()}
-    return SimpleNamespace(**{"BILLHOOK_API": ">=1.0,<2", **marked})
+    module = ModuleType("a_plugin")
+    vars(module).update({"BILLHOOK_API": ">=1.0,<2", **marked})
+    return module
 
 
 def installed(name: str, module: object, distribution: str | None = None) -> Installed:
@@ -50,7 +52,7 @@ def failing(error: BaseException) -> Callable[[], Any]:
     return load
 
 
-def provider_plugin() -> SimpleNamespace:
+def provider_plugin() -> ModuleType:
     def payment_providers(context: ConnectionContext) -> Iterable[object]:
         return [FakeProvider(context.name, clock=context.clock)]
 
@@ -124,6 +126,13 @@ def test_a_hook_with_an_argument_nobody_gives_puts_its_plugin_out() -> None:
     )
     assert status(registry, "odd") is PluginStatus.ERROR
     assert "mood" in reason(registry, "odd")
+
+
+def test_a_plugin_object_that_cannot_be_hashed_is_out_alone() -> None:
+    odd = installed("odd", SimpleNamespace(BILLHOOK_API=">=1.0,<2"))
+    registry = load_plugins({"odd", "good"}, installed=[odd, installed("good", provider_plugin())])
+    assert status(registry, "odd") is PluginStatus.ERROR
+    assert len(registry.payment_providers("good", context())) == 1
 
 
 def test_an_installed_plugin_nobody_asked_for_is_not_imported() -> None:
@@ -231,7 +240,7 @@ def test_settings_of_another_plugin_are_a_type_error() -> None:
 # --- effects -------------------------------------------------------------------------------------------------------
 
 
-def effects_plugin(plan: Callable[[Event, Snapshot], Any]) -> SimpleNamespace:
+def effects_plugin(plan: Callable[[Event, Snapshot], Any]) -> ModuleType:
     def effects_for(event: Event, snapshot: Snapshot) -> Any:
         return plan(event, snapshot)
 

@@ -119,6 +119,7 @@ class Registry:
             module = installed.load()
             refusal = _incompatible(module)
             if refusal is None:
+                hash(module)  # pluggy keeps plugins in sets: an unhashable one would break the calls to all
                 self._manager.register(module, installed.name)
                 self._manager.check_pending()  # a misspelt hook name would never be called
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - foreign code: whatever it raises must cost only itself

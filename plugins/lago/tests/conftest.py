@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client, TestResponse
 
 from billhook.clock import VirtualClock
+from billhook.hookspecs import ConnectionContext
+from billhook.http import ApiClient
 from billhook.testing.sandbox import Headers
+from billhook_lago.config import LagoConfig
 from billhook_lago.sandbox import LagoSandbox
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -126,3 +130,35 @@ def base_url(sandbox: LagoSandbox) -> Iterator[str]:
 def payload() -> Callable[[str], dict[str, Any]]:
     """Return a reader of the stored webhook bodies."""
     return lambda name: dict(json.loads((FIXTURES / f"{name}.json").read_text()))
+
+
+class Remembered(dict[str, str]):
+    """What a connection remembers, in memory."""
+
+    def put(self, key: str, value: str) -> str:
+        return self.setdefault(key, value)
+
+
+Connect = Callable[..., ConnectionContext]
+
+
+@pytest.fixture
+def connect(sandbox: LagoSandbox, clock: VirtualClock) -> Connect:
+    """Return a maker of connections called ``lago`` whose calls go to the sandbox, or to ``app``, in process."""
+
+    def connection(*, app: Any = sandbox, name: str = "lago", **settings: Any) -> ConnectionContext:
+        values = {
+            "api_url": "http://lago.sandbox",
+            "api_key": "lago-sandbox-key",
+            "webhook_secret": "lago-sandbox-hmac-key",
+            **settings,
+        }
+        return ConnectionContext(
+            name=name,
+            settings=LagoConfig(**values),
+            clock=clock,
+            http=partial(ApiClient, app=app),
+            state=Remembered(),
+        )
+
+    return connection

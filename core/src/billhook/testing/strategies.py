@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
-from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
@@ -44,7 +43,6 @@ def _facts(kind: type[Event], fixed: Mapping[str, st.SearchStrategy[Any]]) -> st
     return st.builds(kind, **{"at": instants(), **_of_fields(kind), **chosen})
 
 
-@cache
 def _of_fields(kind: type) -> dict[str, st.SearchStrategy[Any]]:
     hints = get_type_hints(kind)
     names = [each.name for each in fields(kind) if each.name not in ("at", "type")]

@@ -59,13 +59,14 @@ class LagoConfig(ConnectionConfig):
     @field_validator("api_url")
     @classmethod
     def _normalise_url(cls, url: str) -> str:
+        refusal = ValueError("write it as https://host, optionally followed by /api/v1")
         try:
             parts = urlsplit(url.strip())
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ValueError("write it as https://host, optionally followed by /api/v1")
+            port = parts.port
+        except ValueError:  # a port that is no number
+            raise refusal from None
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+            raise refusal
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("leave user, password, query and fragment out")
         return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix(_API_PATH)}{_API_PATH}"

@@ -111,13 +111,16 @@ class CreditNotes:
 
     def _balanced(self, invoice: Json, shares: list[_Share], amount: Money) -> list[_Share]:
         """Move the shares until Lago makes ``amount`` of them. Coupons and the rounding of tax are Lago's own."""
+        best, off = shares, amount.minor
         for _ in range(_ROUNDS):
             short = amount.minor - self._estimated(invoice, shares)
-            moved = _moved(shares, short) if short else shares
-            if moved == shares:
+            if abs(short) >= off:
+                break  # a cent that no share can give goes to and fro
+            best, off = shares, abs(short)
+            if off == 0:
                 break
-            shares = moved
-        return [share for share in shares if share.net > 0]
+            shares = _moved(shares, short)
+        return best
 
     def _estimated(self, invoice: Json, shares: Sequence[_Share]) -> int:
         """Return what Lago makes of the shares, with tax and less coupons, in minor units."""

@@ -136,9 +136,10 @@ def invoice_due(body: Json) -> int:
 
 def invoice_facts(connection: str, body: Json) -> list[Event]:
     """Read a complete invoice: the document, once it is final, and how Lago sees it now."""
-    if invoice_status(body) is InvoiceStatus.FINALIZED:
-        return [invoice_finalized(connection, body), *invoice_observed(connection, body)]
-    return invoice_observed(connection, body)
+    observed = invoice_observed(connection, body)
+    if invoice_status(body) is not InvoiceStatus.FINALIZED:
+        return [*observed]
+    return [invoice_finalized(connection, body), *observed]
 
 
 def invoice_finalized(connection: str, body: Json) -> InvoiceFinalized:

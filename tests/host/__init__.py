@@ -1,0 +1,1 @@
+"""The host on real databases: stores, leases, ordering."""

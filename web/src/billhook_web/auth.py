@@ -1,0 +1,116 @@
+"""Who may call the API: bearer keys, of which only a digest is stored, and what each key may do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Forbidden, Unauthorized
+
+from billhook.clock import new_token
+from billhook_web.db import Database
+from billhook_web.runtime import Runtime
+from billhook_web.stores import accounts
+from billhook_web.stores.accounts import ApiKey
+
+ALL: Final = "*"
+"""The scope that contains every other."""
+
+SCOPES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "customers:read": "see customers and how far their data got",
+        "customers:write": "register and change customers",
+        "billing:read": "see subscriptions, plans, usage, invoices, payments, refunds, credit notes, disputes, mandates",
+        "billing:write": "start, change and end subscriptions; ask for another attempt to collect",
+        "events:read": "see what was received and what was done about it, with the bodies as they came",
+        "events:write": "replay deliveries, retry effects",
+        "connections:read": "see what is connected and let it be checked",
+        "admin": "see the settings of connections, with secrets masked",
+    }
+)
+"""What a key may be allowed to do. A scope says nothing about any other."""
+
+PREFIX: Final = "bh_live_"
+KEY_BYTES: Final = 32
+BOOTSTRAP: Final = "BILLHOOK_API_KEY"
+"""The name of the key that comes from the environment."""
+
+
+def create_key(db: Database, *, name: str, scopes: Sequence[str], now: datetime) -> str:
+    """Make a key and return it: this is the only time it can be seen.
+
+    :raises ValueError: no scope is given, or one does not exist.
+    """
+    unknown = [scope for scope in scopes if scope not in SCOPES and scope != ALL]
+    if unknown or not scopes:
+        raise ValueError(f"{unknown or 'nothing'} is no scope; choose from {', '.join((*SCOPES, ALL))}")
+    key = new_token(PREFIX, size=KEY_BYTES)
+    with db.begin() as tx:
+        accounts.add_api_key(tx, name=name, digest=digest_of(key), last4=key[-4:], scopes=scopes, now=now)
+    return key
+
+
+def ensure_bootstrap_key(runtime: Runtime) -> None:
+    """Store the key that ``BILLHOOK_API_KEY`` names, with all scopes; end the one it named before.
+
+    Call it at start-up: a key that was replaced in the environment must not stay good.
+    """
+    secret = runtime.configuration.host.api_key
+    key = secret.get_secret_value() if secret else None
+    digest = digest_of(key) if key else None
+    now = runtime.clock.now()
+    with runtime.db.begin() as tx:
+        for known in accounts.list_api_keys(tx):
+            if known.name == BOOTSTRAP and known.revoked_at is None and not _is(tx, known, digest):
+                accounts.revoke_api_key(tx, known.id, now=now)
+        if key and digest:
+            accounts.add_api_key(tx, name=BOOTSTRAP, digest=digest, last4=key[-4:], scopes=(ALL,), now=now)
+
+
+def digest_of(key: str) -> str:
+    """Return what is stored of a key. A fast hash is enough: a key has 256 random bits."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def authorize(runtime: Runtime, header: str | None, *, scope: str) -> ApiKey:
+    """Return the caller's key.
+
+    The digest is looked up by an index, so how long it takes says nothing about the key.
+
+    :raises Unauthorized: no key, or none that is in force.    :raises Forbidden: it lacks ``scope``.
+    """
+    scheme, _, key = (header or "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise _unauthorized("Send an API key: Authorization: Bearer <key>.")
+    found = _find(runtime, digest_of(key.strip()))
+    if found is None:
+        raise _unauthorized("This API key is not known, or it was revoked.", error="invalid_token")
+    if scope not in found.scopes and ALL not in found.scopes:
+        raise Forbidden(f"This API key lacks the scope {scope!r}. Use one that has it.")
+    return found
+
+
+def _find(runtime: Runtime, digest: str) -> ApiKey | None:
+    with runtime.db.read() as tx:
+        found = accounts.find_api_key(tx, digest)
+    secret = runtime.configuration.host.api_key
+    if found is not None or secret is None or digest != digest_of(secret.get_secret_value()):
+        return found
+    # The database was made after start-up: the environment's key is stored with its first use.
+    ensure_bootstrap_key(runtime)
+    with runtime.db.read() as tx:
+        return accounts.find_api_key(tx, digest)
+
+
+def _is(tx: accounts.Tx, key: ApiKey, digest: str | None) -> bool:
+    found = accounts.find_api_key(tx, digest) if digest else None
+    return found is not None and found.id == key.id
+
+
+def _unauthorized(detail: str, *, error: str | None = None) -> Unauthorized:
+    challenge = WWWAuthenticate("bearer", {"realm": "billhook", **({"error": error} if error else {})})
+    return Unauthorized(detail, www_authenticate=challenge)
