@@ -133,8 +133,8 @@ def test_badly_written_pairs_are_told_how_to_be_written() -> None:
 
 
 def test_an_unknown_key_is_told_what_it_may_have_meant() -> None:
-    (problem,) = problems_of({"LAGO_API_KEY": KEY}, table={"algoritm": "jwt"})
-    assert problem == Problem("[connections.lago] algoritm", "is not a setting.", "Did you mean algorithm?")
+    (problem,) = problems_of({"LAGO_API_KEY": KEY}, table={"api_kye": "x"})
+    assert problem == Problem("[connections.lago] api_kye", "is not a setting.", "Did you mean api_key?")
 
 
 def test_an_unknown_key_that_resembles_nothing_is_told_what_is_allowed() -> None:

@@ -127,3 +127,8 @@ def test_what_is_no_fact_is_refused(text: str) -> None:
 def test_unknown_fields_of_a_later_version_are_ignored() -> None:
     text = to_json(paid()).replace("{", '{"new_field":1,', 1)
     assert from_json(text) == paid()
+
+
+def test_a_value_of_a_wrong_type_is_not_written() -> None:
+    with pytest.raises(ValueError, match="customer_id"):
+        to_json(CollectionRequested(at=AT, ref=INVOICE, customer_id=1.5))  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def test_an_invoice_is_paid_at_the_checkout_and_recorded_in_the_billing_engine(f
     (request,) = [each for each in flow.dodo.requests if each.path == "/checkouts"]
     key = f"lago-inv-{invoice['lago_id']}"
     assert request.headers["Idempotency-Key"] == key
-    assert request.body["metadata"]["lago_invoice_id"] == invoice["lago_id"]
+    assert request.json["metadata"]["lago_invoice_id"] == invoice["lago_id"]
     flow.dodo.pay(only_checkout(flow)["session_id"])
     flow.settle()
     (payment,) = flow.lago.payments

@@ -185,8 +185,8 @@ def _adapter() -> TypeAdapter[Effect]:
 
 
 def to_json(effect: Effect) -> str:
-    """Write an effect as JSON."""
-    return _adapter().dump_json(effect).decode()
+    """Write an effect as JSON; ValueError when a field holds a value of another type than it says."""
+    return _adapter().dump_json(effect, warnings="error").decode()
 
 
 def from_json(text: str | bytes) -> Effect:

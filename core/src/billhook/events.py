@@ -370,8 +370,11 @@ def _adapter() -> TypeAdapter[Event]:
 
 
 def to_json(event: Event) -> str:
-    """Write a fact as canonical JSON: the same fact always gives the same text."""
-    plain: Any = _adapter().dump_python(event, mode="json")
+    """Write a fact as canonical JSON: the same fact always gives the same text.
+
+    :raises ValueError: a field holds a value of another type than it says; read back, it would not be this fact.
+    """
+    plain: Any = _adapter().dump_python(event, mode="json", warnings="error")
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +15,14 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client, TestResponse
 
 from billhook.clock import VirtualClock
-from billhook_dodo.sandbox import API_KEY, DodoSandbox
+from billhook.hookspecs import ConnectionContext, ConnectionState
+from billhook.testing.connection import make_context
+from billhook_dodo.config import DodoConfig
+from billhook_dodo.sandbox import API_KEY, WEBHOOK_SECRET, DodoSandbox
 
 Json = dict[str, Any]
+MakeContext = Callable[..., ConnectionContext]
+DODO_URL = "http://dodo.test"
 
 
 @dataclass
@@ -127,3 +132,15 @@ def fixture_event() -> Any:
         return json.loads((folder / f"{name}.json").read_text())
 
     return load
+
+
+@pytest.fixture
+def context(sandbox: DodoSandbox, clock: VirtualClock) -> MakeContext:
+    """Make a connection called ``dodo`` to the sandbox; keywords are settings, ``app`` stands before the sandbox."""
+
+    def make(*, app: Any = None, state: ConnectionState | None = None, **settings: Any) -> ConnectionContext:
+        known = {"api_key": API_KEY, "mode": "test", "webhook_secret": WEBHOOK_SECRET, "api_url": DODO_URL}
+        config = DodoConfig(**(known | settings))
+        return make_context("dodo", config, apps={DODO_URL: app or sandbox.wsgi}, clock=clock, state=state)
+
+    return make

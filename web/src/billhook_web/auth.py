@@ -12,7 +12,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from billhook.clock import new_token
-from billhook_web.db import Database
+from billhook_web.db import Database, Tx
 from billhook_web.runtime import Runtime
 from billhook_web.stores import accounts
 from billhook_web.stores.accounts import ApiKey
@@ -106,7 +106,7 @@ def _find(runtime: Runtime, digest: str) -> ApiKey | None:
         return accounts.find_api_key(tx, digest)
 
 
-def _is(tx: accounts.Tx, key: ApiKey, digest: str | None) -> bool:
+def _is(tx: Tx, key: ApiKey, digest: str | None) -> bool:
     found = accounts.find_api_key(tx, digest) if digest else None
     return found is not None and found.id == key.id
 

@@ -36,7 +36,8 @@ class HostSettings(ConnectionConfig):
         None, description="redis://host:6379/0; unset: background work runs inside the process"
     )
     connections: Words = Field(
-        (), description="what to connect: plugin names or name=plugin, comma-separated, for instance acme-eu=acme"
+        (),
+        description="what to connect: plugin names or name=plugin, comma-separated, for instance acme-eu=acme",
     )
     public_url: str = Field(
         "http://127.0.0.1:8080", description="where customers and providers reach this host"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
@@ -37,13 +38,14 @@ def events(*kinds: type[Event], **fixed: st.SearchStrategy[Any]) -> st.SearchStr
     return st.one_of([_facts(kind, fixed) for kind in kinds or get_args(Event)])
 
 
-def _facts(kind: type[Event], fixed: Mapping[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Event]:
+def _facts(kind: Any, fixed: Mapping[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Event]:
     names = {each.name for each in fields(kind)}
     chosen = {name: strategy for name, strategy in fixed.items() if name in names}
     return st.builds(kind, **{"at": instants(), **_of_fields(kind), **chosen})
 
 
-def _of_fields(kind: type) -> dict[str, st.SearchStrategy[Any]]:
+@cache
+def _of_fields(kind: type[Any]) -> dict[str, st.SearchStrategy[Any]]:
     hints = get_type_hints(kind)
     names = [each.name for each in fields(kind) if each.name not in ("at", "type")]
     return {name: _currency() if name == "currency" else _of(hints[name]) for name in names}
@@ -70,7 +72,8 @@ def _of_class(kind: type) -> st.SearchStrategy[Any]:
     if kind is Money:
         return money()
     if is_dataclass(kind):
-        return st.builds(kind, **_of_fields(kind))
+        built: Any = kind
+        return st.builds(built, **_of_fields(built))
     if issubclass(kind, Enum):
         return st.sampled_from(list(kind))
     simple: dict[type, st.SearchStrategy[Any]] = {

@@ -106,7 +106,7 @@ def probe_licence(client: LagoClient) -> Literal["premium", "free", "unknown"]:
 
 
 def _any_invoice(client: LagoClient) -> str | None:
-    answer = client.get("invoices", params={"status": "finalized", "page": 1, "per_page": 1})
+    answer = client.get("invoices", params={"statuses[]": ["finalized"], "page": 1, "per_page": 1})
     with readable():
         return next((text(row, "lago_id") for row in rows(answer, "invoices")), None)
 

@@ -86,7 +86,12 @@ class JwtSignature:
             raise Temporary(f"the key of Lago's webhooks cannot be fetched: {exc}") from exc
 
     def _fetched_organization(self) -> str:
-        answer = self._client.get("organizations")
+        try:
+            answer = self._client.get("organizations")
+        except Refused as exc:
+            raise Temporary(
+                "Lago does not tell the organisation; set the connection's ORGANIZATION_ID"
+            ) from exc
         with readable():
             return text(obj(answer, "organization"), "lago_id")
 

@@ -15,7 +15,6 @@ import structlog
 from billhook.clock import Clock
 from billhook.effects import collection_key
 from billhook.errors import Refused
-from billhook.events import Event
 from billhook.model import Attempt, AttemptStatus, Invoice, InvoiceStatus, Ref
 from billhook.money import Money
 from billhook.provider import BillingEngine, Collected, CollectRequest, CollectState, PaymentProvider
@@ -44,8 +43,13 @@ class Plan:
     attempt: Attempt
     request: CollectRequest
     provider: PaymentProvider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stale:
+    """What we know of the invoice is too old to move money by: ask ``engine`` first, then plan again."""
+
     engine: BillingEngine
-    stale: bool
 
 
 class Collecting:
@@ -61,7 +65,7 @@ class Collecting:
         self._public_url = public_url
         self._new_token = new_token
 
-    def plan(self, tx: Tx, invoice_ref: Ref, *, attempt: int, present: bool) -> Plan | str:
+    def plan(self, tx: Tx, invoice_ref: Ref, *, attempt: int, present: bool) -> Plan | Stale | str:
         """Take the attempt's key and gather what the provider needs; a text says why nothing is to be done.
 
         :raises Refused: nothing is connected that could collect.
@@ -77,27 +81,20 @@ class Collecting:
         provider = self._connections.collector()
         if provider is None:
             raise Refused("No payment provider is connected: add one to BILLHOOK_CONNECTIONS.")
+        begun = billing.get_attempt(tx, collection_key(invoice_ref, attempt)) is not None
+        if not begun and self._is_old(tx, invoice_ref):
+            return Stale(engine=self._connections.engine(invoice_ref.connection))
         taken = self._take(tx, invoice, attempt, provider)
         return Plan(
             attempt=taken,
             request=self._request(tx, invoice, taken, provider, present=present),
             provider=self._connections.provider(taken.connection),
-            engine=self._connections.engine(invoice_ref.connection),
-            stale=self._clock.now() - (ledger.heard_at(tx, str(invoice_ref)) or taken.created_at) > FRESH,
         )
 
-    def call(self, plan: Plan, *, again: bool) -> Collected | tuple[Event, ...]:
-        """Ask the provider, after a look when an earlier try may have gone through. No transaction is open.
-
-        Returns facts instead when the engine's word on the invoice had to be refreshed first.
-        """
-        if again:
-            found = plan.provider.find_collected(plan.request)
-            if found is not None:
-                return found
-        if plan.stale:
-            return tuple(plan.engine.fetch_invoice(plan.attempt.invoice))
-        return plan.provider.collect(plan.request)
+    def call(self, plan: Plan, *, again: bool) -> Collected:
+        """Ask the provider, after a look when an earlier try may have gone through. No transaction is open."""
+        found = plan.provider.find_collected(plan.request) if again else None
+        return found or plan.provider.collect(plan.request)
 
     def record(self, tx: Tx, plan: Plan, collected: Collected) -> str | None:
         """Keep what the provider said; a payment's own facts come by webhook and are never overwritten here."""
@@ -120,6 +117,10 @@ class Collecting:
         """Return our own address where the invoice can be paid; it never changes."""
         token = billing.pay_token(tx, invoice, candidate=self._new_token(), now=self._clock.now())
         return f"{self._public_url}/pay/{token}"
+
+    def _is_old(self, tx: Tx, invoice: Ref) -> bool:
+        heard_at = ledger.heard_at(tx, str(invoice))
+        return heard_at is None or self._clock.now() - heard_at > FRESH
 
     def _take(self, tx: Tx, invoice: Invoice, number: int, provider: PaymentProvider) -> Attempt:
         key = collection_key(invoice.ref, number)

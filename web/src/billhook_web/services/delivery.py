@@ -60,7 +60,7 @@ class Delivery:
         with self._db.begin() as tx:
             outcome = job.record(tx, result)
             if outcome.again:
-                outbox.postpone(tx, row.id, status=EffectStatus.PENDING, due_at=self._clock.now(), error="")
+                outbox.go_round_again(tx, row.id, due_at=self._clock.now())
             else:
                 self._finish(tx, row, EffectStatus.DONE, started, outcome)
         woken = (*outcome.effects, *((row.id,) if outcome.again else ()))

@@ -26,6 +26,7 @@ from billhook.errors import Conflict, Refused
 from billhook.events import Event, RefundChanged
 from billhook.model import InvoiceStatus, PaymentStatus, Ref, Refund, RefundStatus, Snapshot
 from billhook.provider import (
+    BillingEngine,
     CreditNoteRequest,
     PaymentRecord,
     Recorded,
@@ -34,7 +35,7 @@ from billhook.provider import (
     SupportsRefunds,
 )
 from billhook_web.db import Tx
-from billhook_web.services.collecting import Collecting
+from billhook_web.services.collecting import Collecting, Plan, Stale
 from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
 from billhook_web.services.recording import Recorder
 from billhook_web.stores import accounts, billing
@@ -100,18 +101,30 @@ class Jobs:
 
     def _collect(self, tx: Tx, effect: CollectInvoice, *, again: bool) -> Job | Skip:
         plan = self._collecting.plan(tx, effect.invoice, attempt=effect.attempt, present=False)
-        if isinstance(plan, str):
-            return Skip(why=plan)
+        match plan:
+            case str():
+                return Skip(why=plan)
+            case Stale():
+                return self._refresh(plan.engine, effect.invoice)
+            case Plan():
+                return Job(
+                    call=lambda: self._collecting.call(plan, again=again),
+                    record=lambda tx, result: Outcome(note=self._collecting.record(tx, plan, result)),
+                )
 
-        def record(tx: Tx, result: Any) -> Outcome:
-            if isinstance(
-                result, tuple
-            ):  # the engine's newer word on the invoice: apply it, then decide again
-                applied = self._recorder.apply(tx, result, now=self._clock.now())
-                return Outcome(effects=applied.effects, again=True)
-            return Outcome(note=self._collecting.record(tx, plan, result))
+    def _refresh(self, engine: BillingEngine, invoice: Ref) -> Job:
+        """Hear the engine's newest word on an invoice, then decide again what to do about it."""
 
-        return Job(call=lambda: self._collecting.call(plan, again=again), record=record)
+        def call() -> Sequence[Event]:
+            facts = engine.fetch_invoice(invoice)
+            if not facts:
+                raise Refused(f"The billing engine says nothing about invoice {invoice}.")
+            return facts
+
+        def record(tx: Tx, facts: Sequence[Event]) -> Outcome:
+            return Outcome(effects=self._apply(tx, facts).effects, again=True)
+
+        return Job(call=call, record=record)
 
     def _record_payment(self, tx: Tx, effect: RecordPayment, *, again: bool) -> Job | Skip:
         invoice = billing.invoices.get(tx, effect.invoice)

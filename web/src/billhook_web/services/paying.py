@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
-from billhook.clock import Clock
+from billhook.clock import Clock, pause
 from billhook.effects import CollectInvoice
 from billhook.errors import Refused
-from billhook.model import Attempt, Invoice, InvoiceStatus, Payment, PaymentStatus, Ref
+from billhook.model import Attempt, AttemptStatus, Invoice, InvoiceStatus, Payment, PaymentStatus, Ref
 from billhook.provider import SupportsCheckoutStatus
-from billhook_web.db import Database
+from billhook_web.db import Database, Tx
 from billhook_web.services.collecting import open_attempt
 from billhook_web.services.connections import Connections
 from billhook_web.stores import billing, outbox
-from billhook_web.stores.outbox import EffectStatus
+from billhook_web.stores.outbox import EffectRow, EffectStatus
+
+WAITS = (0.1, 0.2, 0.4, 0.8, 1.5)
+"""Seconds between looks while somebody else (a second click, a worker) opens the checkout: 3 s in all."""
 
 
 class PayState(StrEnum):
@@ -30,11 +34,15 @@ class PayState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayView:
-    """What a customer may see of an invoice: no ids of providers, no reason that is nobody's business."""
+    """What a customer may see of an invoice: no ids of providers, no reason that is nobody's business.
+
+    ``paid_at`` is when the newest payment that succeeded was made; None: none did, or only the engine knows of it.
+    """
 
     state: PayState
     invoice: Invoice
     reason: str | None = None
+    paid_at: datetime | None = None
 
 
 class Paying:
@@ -56,10 +64,12 @@ class Paying:
             if invoice is None:
                 return None
             payments = billing.payments.of_invoice(tx, invoice.ref)
+            attempts = billing.attempts_of(tx, invoice.ref)
         newest = max(payments, key=lambda payment: (payment.at, payment.ref), default=None)
-        state = _state(invoice)
+        state = _state(invoice, attempts)
         reason = _reason(newest) if state is PayState.FAILED else None
-        return PayView(state=state, invoice=invoice, reason=reason)
+        received = [payment.at for payment in payments if payment.status is PaymentStatus.SUCCEEDED]
+        return PayView(state=state, invoice=invoice, reason=reason, paid_at=max(received, default=None))
 
     def checkout(self, token: str) -> str | None:
         """Return where the customer pays now: the checkout that is open, or a new one. None: nothing is to be paid.
@@ -69,12 +79,13 @@ class Paying:
         view = self.view(token)
         if view is None or view.state in (PayState.PAID, PayState.VOID, PayState.PROCESSING):
             return None
-        attempt = self._usable(view.invoice.ref) or self._new(view.invoice.ref)
+        with self._db.read() as tx:
+            known = billing.attempts_of(tx, view.invoice.ref)
+        attempt = self._usable(known) or self._new(view.invoice.ref, known)
         return attempt.url if attempt else None
 
-    def _usable(self, invoice: Ref) -> Attempt | None:
-        with self._db.read() as tx:
-            attempt = open_attempt(billing.attempts_of(tx, invoice), now=self._clock.now())
+    def _usable(self, known: tuple[Attempt, ...]) -> Attempt | None:
+        attempt = open_attempt(known, now=self._clock.now())
         if attempt is None:
             return None
         provider = self._connections.provider(attempt.connection)
@@ -82,29 +93,70 @@ class Paying:
             return attempt
         return attempt if provider.checkout_usable(attempt.session) else None
 
-    def _new(self, invoice: Ref) -> Attempt | None:
-        """Open the next attempt through the outbox, so that a double click or a due retry is the same attempt."""
-        now = self._clock.now()
+    def _new(self, invoice: Ref, known: tuple[Attempt, ...]) -> Attempt | None:
+        """Open the attempt after the known ones through the outbox: a double click or a due retry is the same one."""
         with self._db.begin() as tx:
-            number = self._next_number(billing.attempts_of(tx, invoice))
-            effect = CollectInvoice(invoice=invoice, attempt=number)
-            effect_id = outbox.add(tx, effect, now=now) or outbox.hasten(tx, effect.key, now=now)
-        if effect_id is not None:
+            effect_id, first = self._plan(tx, invoice, _next_number(known))
+        row, attempt = self._look(effect_id, invoice, first)
+        for wait in WAITS:
+            if attempt is not None or not self._goes_on(row):
+                break
             self._deliver(effect_id)
-        with self._db.read() as tx:
-            row = outbox.find(tx, effect.key)
-            attempt = open_attempt(billing.attempts_of(tx, invoice), now=now)
-        if row is not None and row.status is EffectStatus.DEAD:
+            row, attempt = self._look(effect_id, invoice, first)
+            if attempt is None and self._goes_on(row):
+                pause(wait)
+        if attempt is None and row is not None and row.status is EffectStatus.DEAD:
             raise Refused(row.error or "The payment provider refused.")
         return attempt
 
-    def _next_number(self, attempts: tuple[Attempt, ...]) -> int:
-        return max((attempt.number for attempt in attempts), default=0) + 1
+    def _plan(self, tx: Tx, invoice: Ref, number: int) -> tuple[int, int]:
+        """Have an attempt made now; return its effect and its number.
+
+        The number of an effect that was needless once (paid, and opened again by a dispute) is passed over; a click
+        tries a dead one again.
+        """
+        now = self._clock.now()
+        effect = CollectInvoice(invoice=invoice, attempt=number)
+        added = outbox.add(tx, effect, now=now) or outbox.hasten(tx, effect.key, now=now)
+        row = None if added else outbox.find(tx, effect.key)
+        if row is None:
+            return added or 0, number
+        if row.status is EffectStatus.SUPERSEDED:
+            return self._plan(tx, invoice, number + 1)
+        if row.status is EffectStatus.DEAD:
+            outbox.retry(tx, row.id, now=now)
+        return row.id, number
+
+    def _look(self, effect_id: int, invoice: Ref, first: int) -> tuple[EffectRow | None, Attempt | None]:
+        with self._db.read() as tx:
+            newer = tuple(each for each in billing.attempts_of(tx, invoice) if each.number >= first)
+            return outbox.get(tx, effect_id), open_attempt(newer, now=self._clock.now())
+
+    def _goes_on(self, row: EffectRow | None) -> bool:
+        """Tell whether looking again may help: somebody is at it, or it is to go round once more at once."""
+        if row is None:
+            return False
+        if row.status is EffectStatus.RUNNING:
+            return True
+        return row.status is EffectStatus.PENDING and row.due_at <= self._clock.now()
 
 
-def _state(invoice: Invoice) -> PayState:
+def _next_number(attempts: tuple[Attempt, ...]) -> int:
+    """Return the number of the attempt to open: one that was planned and not yet asked for is taken up again."""
+    newest = max(attempts, key=lambda attempt: attempt.number, default=None)
+    if newest is None:
+        return 1
+    return newest.number if newest.status is AttemptStatus.PLANNED else newest.number + 1
+
+
+_UNDER_WAY = (AttemptStatus.PROCESSING, AttemptStatus.UNKNOWN)
+
+
+def _state(invoice: Invoice, attempts: tuple[Attempt, ...]) -> PayState:
     if invoice.status is InvoiceStatus.VOIDED:
         return PayState.VOID
+    if invoice.balance > 0 and any(attempt.status in _UNDER_WAY for attempt in attempts):
+        return PayState.PROCESSING  # nothing else is begun until its outcome is known
     match invoice.payment_status:
         case PaymentStatus.SUCCEEDED:
             return PayState.PAID

@@ -13,7 +13,7 @@ from sqlalchemy import func, or_, select, tuple_, update
 
 from billhook.model import Address, Customer
 from billhook_web.db import Tx
-from billhook_web.stores.inbox import upsert_ignoring_conflicts
+from billhook_web.stores.filtering import insert_new
 from billhook_web.stores.tables import api_keys, customer_links, customer_syncs, customers
 
 Fields = Mapping[str, Any]
@@ -96,7 +96,7 @@ def put_customer(
     tx: Tx, customer_id: str, *, given: Fields | None = None, observed: Fields | None = None, now: datetime
 ) -> int:
     """Write what the integrator said (counts the version up) or what a provider shows; return the version."""
-    statement = upsert_ignoring_conflicts(tx, customers)
+    statement = insert_new(tx, customers)
     tx.execute(
         statement.values(id=customer_id, given="{}", observed="{}", version=0, created_at=now, updated_at=now)
     )
@@ -125,7 +125,7 @@ def merge(given: Fields, observed: Fields) -> dict[str, Any]:
 
 def link(tx: Tx, customer_id: str, connection: str, provider_id: str) -> None:
     """Remember a customer's id at a provider; the first one stays."""
-    statement = upsert_ignoring_conflicts(tx, customer_links)
+    statement = insert_new(tx, customer_links)
     tx.execute(statement.values(customer_id=customer_id, connection=connection, provider_id=provider_id))
 
 
@@ -146,7 +146,7 @@ def put_sync(tx: Tx, customer_id: str, sync: Sync) -> None:
     this = (t.customer_id == customer_id) & (t.connection == sync.connection)
     changed = tx.execute(update(customer_syncs).where(this, t.version <= sync.version).values(**values))
     if changed.rowcount == 0:
-        statement = upsert_ignoring_conflicts(tx, customer_syncs)
+        statement = insert_new(tx, customer_syncs)
         tx.execute(statement.values(customer_id=customer_id, connection=sync.connection, **values))
 
 
@@ -205,7 +205,7 @@ class ApiKey:
 
 def add_api_key(tx: Tx, *, name: str, digest: str, last4: str, scopes: Sequence[str], now: datetime) -> None:
     """Store a key's digest; nothing happens when it is there."""
-    statement = upsert_ignoring_conflicts(tx, api_keys)
+    statement = insert_new(tx, api_keys)
     tx.execute(
         statement.values(name=name, digest=digest, last4=last4, scopes=" ".join(scopes), created_at=now)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import eq, ge, lt
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -23,7 +24,7 @@ from billhook.model import (
 )
 from billhook_web.db import Tx
 from billhook_web.stores import tables
-from billhook_web.stores.inbox import upsert_ignoring_conflicts
+from billhook_web.stores.filtering import insert_new, narrowed
 
 T = TypeVar("T")
 
@@ -100,17 +101,15 @@ class Projection(Generic[T]):
         """List values, newest first."""
         columns = self._table.c
         statement = select(columns.body).order_by(columns.at.desc(), columns.ref.desc()).limit(wanted.limit)
-        conditions = [
-            (columns.customer_id == wanted.customer_id, wanted.customer_id),
-            (columns.status == wanted.status, wanted.status),
-            (columns.connection == wanted.connection, wanted.connection),
-            (columns.invoice == wanted.invoice, wanted.invoice),
-            (columns.at >= wanted.since, wanted.since),
-            (columns.at < wanted.until, wanted.until),
-        ]
-        for condition, value in conditions:
-            if value is not None:
-                statement = statement.where(condition)
+        statement = narrowed(
+            statement,
+            (eq, columns.customer_id, wanted.customer_id),
+            (eq, columns.status, wanted.status),
+            (eq, columns.connection, wanted.connection),
+            (eq, columns.invoice, wanted.invoice),
+            (ge, columns.at, wanted.since),
+            (lt, columns.at, wanted.until),
+        )
         if wanted.after is not None:
             statement = statement.where(tuple_(columns.at, columns.ref) < tuple_(*wanted.after))
         return tuple(self._read(body) for body in tx.execute(statement).scalars())
@@ -138,7 +137,7 @@ mandates = Projection(tables.mandates, Mandate)
 
 def add_attempt(tx: Tx, attempt: Attempt) -> bool:
     """Take an attempt's key; False when it, or the invoice's attempt of this number, is taken."""
-    statement = upsert_ignoring_conflicts(tx, tables.attempts).values(
+    statement = insert_new(tx, tables.attempts).values(
         key=attempt.key, invoice=str(attempt.invoice), number=attempt.number, **_attempt_columns(attempt)
     )
     return tx.execute(statement.returning(tables.attempts.c.key)).scalar_one_or_none() is not None
@@ -185,7 +184,7 @@ def _attempts(tx: Tx, condition: Any) -> tuple[Attempt, ...]:
 
 def pay_token(tx: Tx, invoice: Ref, *, candidate: str, now: datetime) -> str:
     """Return the invoice's pay token, which never changes; ``candidate`` becomes it when there is none yet."""
-    statement = upsert_ignoring_conflicts(tx, tables.pay_links)
+    statement = insert_new(tx, tables.pay_links)
     tx.execute(statement.values(token=candidate, invoice=str(invoice), created_at=now))
     t = tables.pay_links.c
     token: str = tx.execute(select(t.token).where(t.invoice == str(invoice))).scalar_one()
@@ -202,7 +201,7 @@ def invoice_of_token(tx: Tx, token: str) -> Ref | None:
 def remember(tx: Tx, connection: str, key: str, value: str) -> str:
     """Keep a connection's value unless one is kept; return what is kept."""
     table = tables.connection_state
-    tx.execute(upsert_ignoring_conflicts(tx, table).values(connection=connection, key=key, value=value))
+    tx.execute(insert_new(tx, table).values(connection=connection, key=key, value=value))
     kept = recall(tx, connection, key)
     return value if kept is None else kept
 

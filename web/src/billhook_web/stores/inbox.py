@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import eq, ge, lt
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from billhook.provider import Delivery
 from billhook_web.db import Tx, skip_locked
+from billhook_web.stores.filtering import insert_new, narrowed
 from billhook_web.stores.tables import inbox
 
 
@@ -43,15 +43,9 @@ class InboxRow:
     error: str | None = None
 
 
-def upsert_ignoring_conflicts(tx: Tx, table: Any) -> Any:
-    """Return an INSERT that does nothing when a unique value is there already; the same on both databases."""
-    make = postgresql_insert if tx.dialect.name == "postgresql" else sqlite_insert
-    return make(table).on_conflict_do_nothing()
-
-
 def add(tx: Tx, *, connection: str, delivery: Delivery, body: bytes, now: datetime) -> int | None:
     """Store a delivery; None when this connection has had it already."""
-    statement = upsert_ignoring_conflicts(tx, inbox).values(
+    statement = insert_new(tx, inbox).values(
         connection=connection,
         delivery_key=delivery.key,
         content_key=delivery.content_key,
@@ -144,18 +138,15 @@ def page(
     limit: int = 50,
 ) -> Sequence[InboxRow]:
     """List deliveries, newest first."""
-    statement = select(*_COLUMNS).order_by(inbox.c.id.desc()).limit(limit)
-    wanted = [
-        (inbox.c.connection == connection, connection),
-        (inbox.c.status == status, status),
-        (inbox.c.type == type, type),
-        (inbox.c.received_at >= since, since),
-        (inbox.c.received_at < until, until),
-        (inbox.c.id < before_id, before_id),
-    ]
-    for condition, value in wanted:
-        if value is not None:
-            statement = statement.where(condition)
+    statement = narrowed(
+        select(*_COLUMNS).order_by(inbox.c.id.desc()).limit(limit),
+        (eq, inbox.c.connection, connection),
+        (eq, inbox.c.status, status),
+        (eq, inbox.c.type, type),
+        (ge, inbox.c.received_at, since),
+        (lt, inbox.c.received_at, until),
+        (lt, inbox.c.id, before_id),
+    )
     return [_row(row) for row in tx.execute(statement)]
 
 

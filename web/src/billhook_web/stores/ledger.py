@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 
 from billhook.events import Event, fact_key, from_json, to_json
 from billhook_web.db import Tx
-from billhook_web.stores.inbox import upsert_ignoring_conflicts
+from billhook_web.stores.filtering import insert_new
 from billhook_web.stores.tables import facts
 
 
@@ -26,9 +26,10 @@ class About:
 
 
 def add(tx: Tx, event: Event, about: About, *, inbox_id: int | None, now: datetime) -> bool:
-    """Enter a dated fact; False when it is there already."""
-    statement = upsert_ignoring_conflicts(tx, facts).values(
-        key=fact_key(event),
+    """Enter a dated fact; False when it is there already, and then it was heard again now."""
+    key = fact_key(event)
+    statement = insert_new(tx, facts).values(
+        key=key,
         type=event.type,
         at=event.at,
         seen_at=now,
@@ -40,7 +41,10 @@ def add(tx: Tx, event: Event, about: About, *, inbox_id: int | None, now: dateti
         inbox_id=inbox_id,
         body=to_json(event),
     )
-    return tx.execute(statement.returning(facts.c.id)).scalar_one_or_none() is not None
+    if tx.execute(statement.returning(facts.c.id)).scalar_one_or_none() is not None:
+        return True
+    tx.execute(update(facts).where(facts.c.key == key, facts.c.seen_at < now).values(seen_at=now))
+    return False
 
 
 def about_subject(tx: Tx, subject: str) -> Sequence[Event]:
@@ -64,7 +68,7 @@ def _events(tx: Tx, condition: object) -> Sequence[Event]:
 
 
 def heard_at(tx: Tx, subject: str) -> datetime | None:
-    """Return when we last heard anything new about a thing, by our own clock."""
+    """Return when we last heard about a thing, new or not, by our own clock."""
     statement = select(func.max(facts.c.seen_at)).where(facts.c.subject == subject)
     heard: datetime | None = tx.execute(statement).scalar_one()
     return heard

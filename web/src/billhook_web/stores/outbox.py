@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import eq, ge, lt
 from typing import Any
 
 from sqlalchemy import and_, exists, func, insert, or_, select, update
 
 from billhook.effects import Effect, from_json, to_json
 from billhook_web.db import Tx, skip_locked
-from billhook_web.stores.inbox import upsert_ignoring_conflicts
+from billhook_web.stores.filtering import insert_new, narrowed
 from billhook_web.stores.tables import effect_attempts, effects
 
 
@@ -67,7 +68,7 @@ def subject_of(effect: Effect) -> str:
 
 def add(tx: Tx, effect: Effect, *, now: datetime) -> int | None:
     """Plan an effect; None when it was planned before."""
-    statement = upsert_ignoring_conflicts(tx, effects).values(
+    statement = insert_new(tx, effects).values(
         key=effect.key,
         kind=effect.kind,
         lane=effect.lane,
@@ -136,6 +137,17 @@ def finish(
 def postpone(tx: Tx, effect_id: int, *, status: EffectStatus, due_at: datetime, error: str) -> None:
     """Give an effect back, to be tried again at ``due_at``."""
     values = {"status": status, "due_at": due_at, "leased_until": None, "error": error}
+    tx.execute(update(effects).where(effects.c.id == effect_id).values(**values))
+
+
+def go_round_again(tx: Tx, effect_id: int, *, due_at: datetime) -> None:
+    """Give an effect back that only refreshed what it needs to know: this was no try."""
+    values = {
+        "status": EffectStatus.PENDING,
+        "due_at": due_at,
+        "leased_until": None,
+        "attempts": effects.c.attempts - 1,
+    }
     tx.execute(update(effects).where(effects.c.id == effect_id).values(**values))
 
 
@@ -226,18 +238,15 @@ def page(
     limit: int = 50,
 ) -> Sequence[EffectRow]:
     """List effects, newest first."""
-    statement = select(*_COLUMNS).order_by(effects.c.id.desc()).limit(limit)
-    wanted = [
-        (effects.c.status == status, status),
-        (effects.c.kind == kind, kind),
-        (effects.c.subject == subject, subject),
-        (effects.c.created_at >= since, since),
-        (effects.c.created_at < until, until),
-        (effects.c.id < before_id, before_id),
-    ]
-    for condition, value in wanted:
-        if value is not None:
-            statement = statement.where(condition)
+    statement = narrowed(
+        select(*_COLUMNS).order_by(effects.c.id.desc()).limit(limit),
+        (eq, effects.c.status, status),
+        (eq, effects.c.kind, kind),
+        (eq, effects.c.subject, subject),
+        (ge, effects.c.created_at, since),
+        (lt, effects.c.created_at, until),
+        (lt, effects.c.id, before_id),
+    )
     return [_row(row) for row in tx.execute(statement)]
 
 

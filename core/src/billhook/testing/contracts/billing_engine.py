@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from billhook.errors import Conflict, NotFound, OutcomeUnknown, Temporary
-from billhook.events import Event, InvoiceObserved, dated, from_json, to_json
+from billhook.events import Event, InvoiceObserved
 from billhook.model import Customer, PaymentStatus, Plan, Ref
 from billhook.money import Money
 from billhook.provider import (
@@ -24,6 +24,7 @@ from billhook.provider import (
     SupportsSubscriptions,
 )
 from billhook.testing.connection import START, make_customer
+from billhook.testing.contracts.facts import check_storable
 from billhook.testing.sandbox import FaultKind
 from billhook.testing.wire import Wire
 
@@ -72,13 +73,15 @@ class BillingEngineContract:
         return None
 
     @pytest.fixture
-    def credited_total(self) -> Reads:
+    def credited_total(self, engine: BillingEngine) -> Reads:
         """What the engine's credit notes give back of an invoice, in minor units: ask the sandbox."""
+        _with_notes(engine)
         raise NotImplementedError("an engine that SupportsCreditNotes fills in the fixture `credited_total`")
 
     @pytest.fixture
-    def asked_refund(self) -> Callable[[], Ref]:
+    def asked_refund(self, engine: BillingEngine) -> Callable[[], Ref]:
         """Has the engine write a credit note that asks for money to be given back, and returns its ref."""
+        _with_notes(engine)
         raise NotImplementedError("an engine that SupportsCreditNotes fills in the fixture `asked_refund`")
 
     # --- customers and invoices --------------------------------------------------------------------------------
@@ -115,9 +118,7 @@ class BillingEngineContract:
         invoice = open_invoice()
         facts = engine.fetch_invoice(invoice)
         for fact in facts:
-            assert fact.ref.connection == engine.connection
-            kept = dated(fact, heard_at=START)
-            assert from_json(to_json(kept)) == kept
+            check_storable(fact, connection=engine.connection, where="fetch_invoice")
         seen = _seen(facts, invoice)
         assert (seen.due, seen.currency) == (self.amount, self.currency)
         assert seen.payment_status is not PaymentStatus.SUCCEEDED
@@ -158,11 +159,7 @@ class BillingEngineContract:
         assert paid_total(invoice) == self.amount
 
     def test_a_lost_answer_is_settled_by_looking_first(
-        self,
-        engine: BillingEngine,
-        open_invoice: Callable[[], Ref],
-        paid_total: Reads,
-        fail_next: FailNext,
+        self, engine: BillingEngine, open_invoice: Callable[[], Ref], paid_total: Reads, fail_next: FailNext
     ) -> None:
         """It was entered, and is not entered again."""
         invoice = open_invoice()

@@ -72,8 +72,9 @@ class PaymentProviderContract:
         return None
 
     @pytest.fixture
-    def refund_request(self) -> Callable[[], RefundRequest]:
+    def refund_request(self, provider: PaymentProvider) -> Callable[[], RefundRequest]:
         """Makes a payment of the customer's (``amount``) and returns the request to give all of it back."""
+        _refunding(provider)
         raise NotImplementedError("a provider that SupportsRefunds fills in the fixture `refund_request`")
 
     # --- collect -----------------------------------------------------------------------------------------------

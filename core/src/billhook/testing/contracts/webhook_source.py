@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billhook.errors import PayloadInvalid, SignatureInvalid
-from billhook.events import Event, Refetch, dated, from_json, to_json
-from billhook.model import Ref
+from billhook.events import Event, Refetch
 from billhook.provider import Delivery, ProviderInfo, WebhookRequest, WebhookSource
 from billhook.testing.connection import START
+from billhook.testing.contracts.bodies import HOSTILE_BODIES, damaged, dumped, leaves, variants
+from billhook.testing.contracts.facts import check_storable
 
 Sign = Callable[[bytes, datetime], WebhookRequest]
 Said = Sequence[Event | Refetch]
@@ -30,36 +30,6 @@ SHARED_FIXTURES = settings(
     # The fixtures are values that no example changes, and each subclass runs the inherited test.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )
-
-HOSTILE_BODIES = {
-    "empty": b"",
-    "half": b'{"type": "pay',
-    "null": b"null",
-    "number": b"1",
-    "endless number": b"1" * 10_000,
-    "text": b'"text"',
-    "array": b"[]",
-    "array of objects": b'[{"type": "x"}]',
-    "no utf-8": b"\xff\xfe\x00",
-    "deep array": b"[" * 100_000,
-    "deep object": b'{"a":' * 100_000,
-}
-
-OTHER_VALUES: tuple[object, ...] = (
-    None,
-    [],
-    {},
-    "",
-    "text",
-    "1e999",
-    -1,
-    10**40,
-    1.5,
-    True,
-    [None],
-    {"id": None},
-)
-"""What a field is replaced by to see that a body is not trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +98,7 @@ class WebhookSourceContract:
     ) -> None:
         """One byte is enough, anywhere; so is one that is missing or added."""
         request = signed(samples[0].body, self.now)
-        for body in _damaged(request.body):
+        for body in damaged(request.body):
             with pytest.raises(SignatureInvalid):
                 source.verify(replace(request, body=body), now=self.now)
 
@@ -234,14 +204,14 @@ class WebhookSourceContract:
             for name, value in extended.items():
                 if isinstance(value, dict):
                     extended[name] = {**value, "field_of_tomorrow": "x"}
-            assert list(source.parse(_dumped(extended))) == list(source.parse(sample.body)), sample.name
+            assert list(source.parse(dumped(extended))) == list(source.parse(sample.body)), sample.name
 
     def test_a_field_that_is_missing_or_of_another_kind_is_no_crash(
         self, source: WebhookSource, samples: Sequence[Sample]
     ) -> None:
         """Of the two upper levels: the body is invalid, or means something."""
         for sample in samples:
-            for what, body in _variants(json.loads(sample.body)):
+            for what, body in variants(json.loads(sample.body)):
                 try:
                     source.parse(body)
                 except PayloadInvalid:
@@ -257,12 +227,8 @@ class WebhookSourceContract:
             for fact in source.parse(sample.body):
                 if isinstance(fact, Refetch):
                     continue
-                assert fact.ref.connection == source.connection, sample.name
-                kept = dated(fact, heard_at=self.now)
-                assert from_json(to_json(kept)) == kept, (
-                    f"{sample.name}: {fact.type} holds a value of a wrong type"
-                )
-                for path, value in _leaves(fact):
+                check_storable(fact, connection=source.connection, where=sample.name)
+                for path, value in leaves(fact):
                     assert not isinstance(value, float), f"{sample.name}: {path} is a float"
                     if isinstance(value, datetime):
                         assert value.utcoffset() == timedelta(0), f"{sample.name}: {path} is not in UTC"
@@ -272,44 +238,9 @@ def _types(said: Said) -> tuple[str, ...]:
     return tuple(REFETCH if isinstance(each, Refetch) else each.type for each in said)
 
 
-def _damaged(body: bytes) -> Iterator[bytes]:
-    step = max(1, len(body) // 500)  # of a long body every so many
-    for at in range(0, len(body), step):
-        yield body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
-    yield from (body[:-1], body[1:], body[: len(body) // 2], body + b" ", body + b"\n", body + body)
-
-
 def _taken_or_refused(source: WebhookSource, request: WebhookRequest, now: datetime) -> None:
     try:
         delivery = source.verify(request, now=now)
     except SignatureInvalid:
         return
     assert delivery.key
-
-
-def _variants(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    for name, value in body.items():
-        yield from ((what, _dumped(changed)) for what, changed in _changed(body, name))
-        if not isinstance(value, dict):
-            continue
-        for inner in value:
-            for what, changed in _changed(value, inner):
-                yield f"{name}.{what}", _dumped({**body, name: changed})
-
-
-def _changed(mapping: Mapping[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield f"{name} missing", {other: value for other, value in mapping.items() if other != name}
-    for value in OTHER_VALUES:
-        yield f"{name} = {value!r}", {**mapping, name: value}
-
-
-def _dumped(body: object) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode()
-
-
-def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    if isinstance(value, Ref) or not is_dataclass(value):
-        yield path, value
-        return
-    for each in fields(value):
-        yield from _leaves(getattr(value, each.name), f"{path}.{each.name}".lstrip("."))

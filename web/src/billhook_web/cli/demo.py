@@ -1,0 +1,17 @@
+"""``billhook demo``: the whole story, without an account anywhere."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option(
+    "--once", is_flag=True, help="End after the story; exits 0 only when every step came out as told."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+def demo(once: bool, port: int) -> None:
+    """Play invoice, checkout, decline, retry, refund and outage between sandboxes, then stay up to be explored."""
+    from billhook_web.demo import run
+
+    raise SystemExit(run(once=once, port=port))
