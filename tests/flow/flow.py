@@ -71,13 +71,21 @@ class Flow:
         self._work = BackgroundWork(self.runtime, self.wake, sweep_seconds=0.02)
 
     @contextmanager
-    def running(self) -> Iterator[Flow]:
+    def working(self) -> Iterator[Flow]:
         """Work in the background while the block runs."""
         self._work.start()
         try:
             yield self
         finally:
             self._work.stop(timeout=10)
+
+    @contextmanager
+    def running(self) -> Iterator[Flow]:
+        """Work in the background while the block runs, then give everything back."""
+        try:
+            with self.working():
+                yield self
+        finally:
             self.runtime.close()
 
     def _poster(self, connection: str) -> Any:

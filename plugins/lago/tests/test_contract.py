@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pluggy import PluginManager
+from werkzeug.test import Client
 
 import billhook_lago
 from billhook.clock import VirtualClock
@@ -70,11 +71,10 @@ class _LagoWebhookSuite(WebhookSourceContract):
     @pytest.fixture
     def signed(self) -> Callable[[bytes, datetime], WebhookRequest]:
         def sign(body: bytes, _now: datetime) -> WebhookRequest:
-            headers = {
-                "x-lago-signature": SIGNER.signature(body, self.algorithm),
-                "x-lago-signature-algorithm": self.algorithm,
-                "x-lago-unique-key": "2c9d7f0e-1a90-4a90-9a90-1a901a901a90",
-            }
+            sent = SIGNER.headers(
+                body, algorithm=self.algorithm, unique_key="2c9d7f0e-1a90-4a90-9a90-1a901a901a90"
+            )
+            headers = {name.lower(): value for name, value in sent.items()}
             return WebhookRequest(headers=headers, body=body)
 
         return sign
@@ -175,8 +175,6 @@ class TestLagoEngine(BillingEngineContract):
         (row,) = [row for row in lago.invoices if row["lago_id"] == invoice.id]
         item = {"fee_id": row["fees"][0]["lago_id"], "amount_cents": 100}
         note = {"invoice_id": invoice.id, "items": [item], "refund_amount_cents": 119}
-        from werkzeug.test import Client
-
         answer = Client(lago).post(
             "/api/v1/credit_notes",
             json={"credit_note": note},

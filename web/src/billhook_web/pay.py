@@ -29,7 +29,6 @@ SHORTEST_TOKEN: Final = 24
 
 RETRY_SECONDS: Final = 10
 
-_SAID_NO: Final = frozenset({"failed", "cancelled", "canceled"})
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _KINDS: Final = {
     "one_off": "One-off charge",
@@ -109,10 +108,10 @@ def pay_blueprint(runtime: Runtime) -> Blueprint:
     return blueprint
 
 
-def describe(view: PayView, *, now: datetime, returned: str | None, trouble: Trouble | None = None) -> Page:
-    """Say what the page shows. ``returned`` is the status the provider put into the address, None: it did not."""
+def describe(view: PayView, *, now: datetime, returned: bool, trouble: Trouble | None = None) -> Page:
+    """Say what the page shows. ``returned``: the provider's checkout sent the customer back here, paid or not."""
     invoice = view.invoice
-    look = _look(view, returned)
+    look = _look(view, returned=returned)
     owed = invoice.paid or invoice.due if look is Look.PAID else invoice.balance or invoice.due
     overdue = invoice.balance > 0 and invoice.due_on is not None and invoice.due_on < now.date()
     return Page(
@@ -134,7 +133,8 @@ def money(minor: int, currency: str) -> str:
     """Write an amount for people: ``EUR 1,234.50``, with a space that does not break."""
     digits, _, code = str(Money(abs(minor), currency)).partition(" ")
     whole, point, fraction = digits.partition(".")
-    return f"{'−' if minor < 0 else ''}{code}\N{NO-BREAK SPACE}{int(whole):,}{point}{fraction}"
+    sign = "\N{MINUS SIGN}" if minor < 0 else ""
+    return f"{sign}{code}\N{NO-BREAK SPACE}{int(whole):,}{point}{fraction}"
 
 
 def day(value: date) -> str:
@@ -143,25 +143,24 @@ def day(value: date) -> str:
 
 
 def days(period: Period) -> str:
-    """Write a period with its last day, which the half-open end is not: ``1 – 30 Nov 2026``."""
+    """Write a period with its last day, which the half-open end is not: 1 to 30 Nov 2026."""
     first, last = period.start.date(), (period.end - timedelta(microseconds=1)).date()
     if first == last:
         return day(last)
     parts = day(first).split()
     same = [a == b for a, b in zip(parts, day(last).split(), strict=True)]
     shown = parts[:1] if same[1] and same[2] else parts[:2] if same[2] else parts
-    return f"{' '.join(shown)} – {day(last)}"
+    return f"{' '.join(shown)} \N{EN DASH} {day(last)}"
 
 
-def _look(view: PayView, returned: str | None) -> Look:
-    waits = returned is not None
+def _look(view: PayView, *, returned: bool) -> Look:
     match view.state:
         case PayState.OPEN if view.invoice.status is InvoiceStatus.DRAFT:
             return Look.DRAFT
         case PayState.OPEN:
-            return Look.WAITING if waits else Look.OPEN
+            return Look.WAITING if returned else Look.OPEN
         case PayState.FAILED:  # an earlier failure says nothing about the try the customer comes back from
-            return Look.WAITING if waits and returned not in _SAID_NO else Look.FAILED
+            return Look.WAITING if returned and view.awaits else Look.FAILED
         case PayState.PAID if view.invoice.due == 0:
             return Look.SETTLED
         case _:
@@ -204,7 +203,7 @@ def _view(runtime: Runtime, token: str) -> PayView | None:
 
 
 def _show(runtime: Runtime, view: PayView, token: str, trouble: Trouble | None = None) -> Response:
-    returned = None if trouble else request.args.get("status")
+    returned = trouble is None and "status" in request.args  # what it says is no proof, so it is not read
     page = describe(view, now=runtime.clock.now(), returned=returned, trouble=trouble)
     response = make_response(render_template("pay/invoice.html", page=page, token=token))
     if page.look in LOOKS_AGAIN:
@@ -215,7 +214,6 @@ def _show(runtime: Runtime, view: PayView, token: str, trouble: Trouble | None =
 def _lead_on(runtime: Runtime, view: PayView, token: str) -> Response:
     """Redirect to the checkout, or show why not."""
     invoice = str(view.invoice.ref)
-    here = url_for("pay.show", token=token)
     try:
         url = runtime.paying.checkout(token)
     except Refused as exc:
@@ -226,11 +224,11 @@ def _lead_on(runtime: Runtime, view: PayView, token: str) -> Response:
         return _with_trouble(runtime, token, Trouble.BUSY)
     if url is not None:
         log.info("pay.led_on", invoice=invoice)
-        return _redirect(url)
+        return make_response(redirect(url, 303))
     after = _view(runtime, token)
-    if after is not None and _look(after, None) in PAYABLE:  # still to be paid, and nowhere to go
+    if after is not None and _look(after, returned=False) in PAYABLE:  # still to be paid, and nowhere to go
         return _with_trouble(runtime, token, Trouble.BUSY)
-    return _redirect(here)
+    return make_response(redirect(url_for("pay.show", token=token), 303))
 
 
 def _with_trouble(runtime: Runtime, token: str, trouble: Trouble) -> Response:
@@ -241,12 +239,6 @@ def _with_trouble(runtime: Runtime, token: str, trouble: Trouble) -> Response:
     if trouble is Trouble.BUSY:
         return _later(response)
     response.status_code = 409
-    return response
-
-
-def _redirect(url: str) -> Response:
-    response = make_response(redirect(url, 303))
-    response.set_data(b"")  # the address is the customer's alone: not in a body that something may keep
     return response
 
 

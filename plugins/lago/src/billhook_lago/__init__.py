@@ -33,8 +33,10 @@ def webhook_sources(context: ConnectionContext) -> Iterable[WebhookSource]:
     return [lago_webhooks(context)]
 
 
-@hookimpl
-def sandbox(clock: Clock, webhook_url: str | None, settings: Mapping[str, str]) -> ProviderSandbox:
+@hookimpl(
+    specname="sandbox"
+)  # the function's name must not be that of the subpackage, which would replace it
+def lago_sandbox(clock: Clock, webhook_url: str | None, settings: Mapping[str, str]) -> ProviderSandbox:
     """Return a Lago to develop against; needs the extra ``sandbox``, so it is imported only here."""
     from billhook_lago.sandbox import create_sandbox
 

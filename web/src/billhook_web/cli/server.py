@@ -65,7 +65,7 @@ def run(serving: Serving, *, on_listening: Callable[[], object]) -> None:
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,  # it warns of every number of threads above that of cores
         log_dictconfig={"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}},
     )
     server.on_startup(on_listening)

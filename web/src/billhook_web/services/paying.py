@@ -37,12 +37,14 @@ class PayView:
     """What a customer may see of an invoice: no ids of providers, no reason that is nobody's business.
 
     ``paid_at`` is when the newest payment that succeeded was made; None: none did, or only the engine knows of it.
+    ``awaits``: the newest attempt is a checkout whose outcome nobody has told us yet.
     """
 
     state: PayState
     invoice: Invoice
     reason: str | None = None
     paid_at: datetime | None = None
+    awaits: bool = False
 
 
 class Paying:
@@ -69,7 +71,13 @@ class Paying:
         state = _state(invoice, attempts)
         reason = _reason(newest) if state is PayState.FAILED else None
         received = [payment.at for payment in payments if payment.status is PaymentStatus.SUCCEEDED]
-        return PayView(state=state, invoice=invoice, reason=reason, paid_at=max(received, default=None))
+        return PayView(
+            state=state,
+            invoice=invoice,
+            reason=reason,
+            paid_at=max(received, default=None),
+            awaits=bool(attempts) and attempts[-1].status is AttemptStatus.OPEN,
+        )
 
     def checkout(self, token: str) -> str | None:
         """Return where the customer pays now: the checkout that is open, or a new one. None: nothing is to be paid.
