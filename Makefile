@@ -1,12 +1,12 @@
 # Needs python3 (3.11 or newer), git and make; everything else is fetched into this checkout.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test check style layers dependencies types rules bench clean
+.PHONY: help bootstrap demo test check style layers dependencies types rules bench screenshots clean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
 
 help: ## Show what there is to do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bootstrap: ## Make .venv from the lock file (the other targets do it themselves)
 	@scripts/bootstrap.sh
@@ -39,6 +39,10 @@ rules: bootstrap
 bench: bootstrap ## Measure what the flow costs
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
+screenshots: ## Take pictures of the pay page (needs a Chromium)
+	@scripts/bootstrap.sh --group e2e
+	@$(BIN)/python -m tests.browser.screenshots
+
 clean: ## Remove what the other targets made
-	rm -rf .venv .bootstrap .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .bootstrap .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .screenshots
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -107,8 +107,8 @@ def _settings(settings: tuple[Setting, ...]) -> str:
 
 def _setting(setting: Setting) -> str:
     default = "**required**" if setting.required else f"`{setting.default}`" if setting.default else "–"
-    about = setting.description[:1].upper() + setting.description[1:]
-    return row(f"`{setting.variable}`", default, about + (" *Secret.*" if setting.secret else ""))
+    about = setting.description.rstrip(".") + "." + (" *Secret.*" if setting.secret else "")
+    return row(f"`{setting.variable}`", default, about)
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
@@ -165,7 +165,9 @@ def _option(option: click.Option) -> str:
 def hooks() -> str:
     """Describe every hook, what a plugin is given, and the protocols its objects keep."""
     given = (ConnectionContext, HttpClients, ConnectionState, ProviderSandbox)
-    offered = [each for each in vars(provider).values() if _is_protocol(each)]
+    own = [each for each in vars(provider).values() if getattr(each, "__module__", "") == provider.__name__]
+    offered = [each for each in own if getattr(each, "_is_protocol", False)]
+    values = [each for each in own if is_dataclass(each)]
     return "\n\n".join(
         [
             "## Hooks",
@@ -174,6 +176,8 @@ def hooks() -> str:
             *(_class(each) for each in given),
             "## What a plugin's objects offer",
             *(_class(each) for each in offered),
+            "## The values that go to and fro",
+            *(_fields_of(each) for each in values),
         ]
     )
 
@@ -181,11 +185,6 @@ def hooks() -> str:
 def hook_functions() -> list[Callable[..., Any]]:
     """Return every hook specification, in the order of the file."""
     return [each for name, each in vars(HookSpecs).items() if inspect.isfunction(each) and name[0] != "_"]
-
-
-def _is_protocol(thing: object) -> bool:
-    local = inspect.isclass(thing) and thing.__module__ == provider.__name__
-    return local and getattr(thing, "_is_protocol", False)
 
 
 def _method(function: Callable[..., Any], *, level: int) -> str:
@@ -198,9 +197,7 @@ def _class(kind: type) -> str:
         each for name, each in vars(kind).items() if inspect.isfunction(each) and not name.startswith("_")
     ]
     parts = [f"### `{kind.__name__}`", plain(kind.__doc__)]
-    parts += [
-        f"- `{signature(each)}`\n{textwrap.indent(plain(each.__doc__), '  ')}" for each in methods
-    ]
+    parts += [f"- `{signature(each)}`\n{textwrap.indent(plain(each.__doc__), '  ')}" for each in methods]
     return "\n\n".join(parts)
 
 
@@ -221,9 +218,16 @@ def events_and_effects() -> str:
 
 def _value(kind: type, discriminator: str) -> str:
     word = next(str(each.default) for each in fields(kind) if each.name == discriminator)
-    shown = [each for each in fields(kind) if each.name != discriminator]
-    listed = " · ".join(f"`{each.name}` {_type(str(each.type))}" for each in shown)
-    return f"### `{word}`\n\n`{kind.__name__}`: {plain(kind.__doc__)}\n\nFields: {listed}"
+    return f"### `{word}`\n\n`{kind.__name__}`: {plain(kind.__doc__)}\n\n{_listed(kind, discriminator)}"
+
+
+def _fields_of(kind: type) -> str:
+    return f"### `{kind.__name__}`\n\n{plain(kind.__doc__)}\n\n{_listed(kind)}"
+
+
+def _listed(kind: Any, left_out: str = "") -> str:
+    shown = [each for each in fields(kind) if each.name != left_out]
+    return "Fields: " + " · ".join(f"`{each.name}` {_type(str(each.type))}" for each in shown)
 
 
 def _type(annotation: str) -> str:
@@ -282,7 +286,11 @@ def _operation(path: str, method: str, operation: dict[str, Any], document: dict
 
 def _parameter(parameter: dict[str, Any]) -> str:
     need = " *Required.*" if parameter.get("required") else ""
-    return row(f"`{parameter['name']}`", _schema(parameter.get("schema", {})), parameter.get("description", "") + need)
+    return row(
+        f"`{parameter['name']}`",
+        _schema(parameter.get("schema", {})),
+        parameter.get("description", "") + need,
+    )
 
 
 def _properties(schema: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billhook.model import DeclineClass
 from billhook.dunning import RetrySchedule, parse_duration
+from billhook.model import DeclineClass
 
 FAILED_AT = datetime(2026, 8, 1, 9, 15, tzinfo=UTC)
 

@@ -20,7 +20,7 @@ from billhook_web.runtime import Runtime, build_runtime
 from billhook_web.settings import read_configuration
 from billhook_web.stores import billing, inbox, ledger, outbox, schema
 from billhook_web.stores.inbox import InboxStatus
-from billhook_web.stores.outbox import OPEN, EffectRow
+from billhook_web.stores.outbox import OPEN, EffectRow, EffectStatus
 
 START = datetime(2026, 9, 1, 9, 0, tzinfo=UTC)
 PATIENCE_SECONDS = 20.0
@@ -39,11 +39,17 @@ class Backend:
 class Flow:
     """One host, one billing engine sandbox, one payment provider sandbox, one clock."""
 
-    def __init__(self, backend: Backend, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        settings: Mapping[str, str] | None = None,
+        apps: Mapping[str, Any] | None = None,
+    ) -> None:
         self.clock = VirtualClock(START)
         self.lago = LagoSandbox(clock=self.clock, post=self._poster("lago"))
         self.dodo = DodoSandbox(clock=self.clock, public_url="http://dodo.test", post=self._poster("dodo"))
-        apps = {"http://lago.test": self.lago, "http://dodo.test": self.dodo}
+        routes = {"http://lago.test": self.lago, "http://dodo.test": self.dodo, **(apps or {})}
         env = {
             "BILLHOOK_CONNECTIONS": "lago,dodo",
             "BILLHOOK_DATABASE_URL": backend.database_url,
@@ -60,7 +66,7 @@ class Flow:
 
         def http(*, base_url: str, **options: Any) -> ApiClient:
             options = {name: value for name, value in options.items() if value is not None}
-            app = next(app for url, app in apps.items() if base_url.startswith(url))
+            app = next(app for url, app in routes.items() if base_url.startswith(url))
             return ApiClient(base_url=base_url, app=app, **options)
 
         self.runtime: Runtime = build_runtime(read_configuration(env), clock=self.clock, http=http)
@@ -132,7 +138,11 @@ class Flow:
 
     def _idle(self) -> bool:
         now = self.clock.now()
-        return not any(row["due_at"] <= now for row in self.waiting())
+        with self.runtime.db.read() as tx:
+            received = inbox.page(tx, status=InboxStatus.RECEIVED, limit=500)
+            running = outbox.page(tx, status=EffectStatus.RUNNING, limit=1)
+            due = outbox.due(tx, now=now, limit=1)
+        return not (running or due or any(row.due_at is None or row.due_at <= now for row in received))
 
     def waiting(self) -> list[dict[str, Any]]:
         """List what is not finished."""

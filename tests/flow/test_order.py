@@ -34,7 +34,9 @@ class Told:
                 tx.execute(table.delete())
         for index in order:
             connection, body, headers = self.deliveries[index]
-            request = WebhookRequest(headers={name.lower(): value for name, value in headers.items()}, body=body)
+            request = WebhookRequest(
+                headers={name.lower(): value for name, value in headers.items()}, body=body
+            )
             source = runtime.connections.source(connection)
             receipt = receive(runtime.db, source, request, now=runtime.clock.now())
             if receipt.inbox_id is not None:
@@ -67,7 +69,13 @@ def tell(backend: Backend) -> Told:
         (payment,) = [each for each in flow.dodo.payments if each["status"] == "succeeded"]
         flow.dodo.refund(payment["payment_id"], 5000)
         flow.settle()
-    wanted = {"customer.created", "invoice.created", "payment.failed", "payment.succeeded", "refund.succeeded"}
+    wanted = {
+        "customer.created",
+        "invoice.created",
+        "payment.failed",
+        "payment.succeeded",
+        "refund.succeeded",
+    }
     kept = [each for each in told.deliveries if any(f'"{name}"'.encode() in each[1] for name in wanted)]
     status = [each for each in told.deliveries if b'"payment_status":"succeeded"' in each[1]]
     told.deliveries = [*kept, status[-1]]
@@ -102,6 +110,11 @@ def test_shuffles_end_the_same_on_a_server_database_too(backend: Backend) -> Non
     story = tell(backend)
     expected = story.retell(range(6))
     assert expected["facts"]
-    assert {key.partition("/")[0] for key, _ in expected["effects"]} >= {"collect", "record", "record-failure", "credit"}
+    assert {key.partition("/")[0] for key, _ in expected["effects"]} >= {
+        "collect",
+        "record",
+        "record-failure",
+        "credit",
+    }
     for order in ([5, 4, 3, 2, 1, 0], [4, 4, 3, 0, 5, 1, 2, 2], [3, 5, 1, 0, 2, 4]):
         assert story.retell(order) == expected

@@ -16,6 +16,8 @@ from pydantic import Field, TypeAdapter
 from billhook.model import Ref
 from billhook.money import Money
 
+_REFUND = "refund/"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectInvoice:
@@ -117,7 +119,7 @@ class RefundPayment:
     @property
     def key(self) -> str:
         """One refund per credit note and payment: a note may give back more than one payment brought."""
-        return f"refund/{self.credit_note}/{self.payment}"
+        return f"{_REFUND}{self.credit_note}/{self.payment}"
 
     @property
     def lane(self) -> str:
@@ -192,6 +194,12 @@ def to_json(effect: Effect) -> str:
 def from_json(text: str | bytes) -> Effect:
     """Read an effect written by :func:`to_json`."""
     return _adapter().validate_json(text)
+
+
+def credit_note_of(key: str) -> Ref | None:
+    """Return the credit note in the key of a :class:`RefundPayment`; None: the key is another's."""
+    named = key.removeprefix(_REFUND).partition("/")[0] if key.startswith(_REFUND) else ""
+    return Ref.parse(named) if ":" in named else None
 
 
 def collection_key(invoice: Ref, attempt: int) -> str:

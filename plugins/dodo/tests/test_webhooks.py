@@ -158,7 +158,9 @@ def test_a_declined_payment_says_why(said):
         (None, DeclineClass.SOFT, False),
     ],
 )
-def test_a_decline_code_tells_whether_to_try_again(said, code: str | None, kind: DeclineClass, *, sensitive: bool):
+def test_a_decline_code_tells_whether_to_try_again(
+    said, code: str | None, kind: DeclineClass, *, sensitive: bool
+):
     decline = only(said("payment.failed", error_code=code)).decline
     assert (decline.kind, decline.sensitive) == (kind, sensitive)
     assert decline.code == (code or "UNSTATED")
@@ -328,8 +330,20 @@ def test_the_alias_without_refunds_asks_for_the_payment(said):
 
 def test_the_alias_with_refunds_tells_the_payment_and_each_of_them(said):
     rows = [
-        {"refund_id": "ref_1", "payment_id": PAYMENT.id, "status": "succeeded", "amount": 100, "currency": "EUR"},
-        {"refund_id": "ref_2", "payment_id": PAYMENT.id, "status": "failed", "amount": 200, "currency": "EUR"},
+        {
+            "refund_id": "ref_1",
+            "payment_id": PAYMENT.id,
+            "status": "succeeded",
+            "amount": 100,
+            "currency": "EUR",
+        },
+        {
+            "refund_id": "ref_2",
+            "payment_id": PAYMENT.id,
+            "status": "failed",
+            "amount": 200,
+            "currency": "EUR",
+        },
         {"refund_id": None},
     ]
     payment, first, second = said("edge/payment.refunded.NOT_A_REAL_EVENT", refunds=rows)

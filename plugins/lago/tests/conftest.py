@@ -18,6 +18,7 @@ from werkzeug.test import Client, TestResponse
 from billhook.clock import VirtualClock
 from billhook.hookspecs import ConnectionContext
 from billhook.http import ApiClient
+from billhook.testing.connection import MemoryState
 from billhook.testing.sandbox import Headers
 from billhook_lago.config import LagoConfig
 from billhook_lago.sandbox import LagoSandbox
@@ -132,13 +133,6 @@ def payload() -> Callable[[str], dict[str, Any]]:
     return lambda name: dict(json.loads((FIXTURES / f"{name}.json").read_text()))
 
 
-class Remembered(dict[str, str]):
-    """What a connection remembers, in memory."""
-
-    def put(self, key: str, value: str) -> str:
-        return self.setdefault(key, value)
-
-
 Connect = Callable[..., ConnectionContext]
 
 
@@ -158,7 +152,7 @@ def connect(sandbox: LagoSandbox, clock: VirtualClock) -> Connect:
             settings=LagoConfig(**values),
             clock=clock,
             http=partial(ApiClient, app=app),
-            state=Remembered(),
+            state=MemoryState(),
         )
 
     return connection

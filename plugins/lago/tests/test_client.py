@@ -114,9 +114,15 @@ def test_pages_that_lead_back_end(connect: Connect) -> None:
     assert len(list(lago_client(connect(app=Scripted((200, page)))).pages("plans", "plans"))) == 1
 
 
-def test_a_list_without_pages_is_permanent(connect: Connect) -> None:
-    with pytest.raises(Permanent, match="meta is not an object"):
-        list(_says(connect, 200, {"plans": []}).pages("plans", "plans"))
+def test_a_list_that_is_none_is_permanent_and_not_empty(connect: Connect) -> None:
+    answers: list[Any] = [{}, {"meta": {}}, {"plans": [1], "meta": {}}, {"plans": [], "meta": 7}]
+    for answer in answers:
+        with pytest.raises(Permanent, match="plans|meta"):
+            list(_says(connect, 200, answer).pages("plans", "plans"))
+
+
+def test_a_list_that_says_nothing_of_pages_is_one_page(connect: Connect) -> None:
+    assert list(_says(connect, 200, {"plans": [{"code": "a"}]}).pages("plans", "plans")) == [{"code": "a"}]
 
 
 def test_an_id_with_dots_and_slashes_stays_one_segment(connect: Connect, base_url: str) -> None:

@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pluggy import PluginManager
@@ -36,7 +37,7 @@ MEANT = {
     "credit_note.refund_failure": ("refetch",),
     "customer.created": ("customer.observed",),
     "customer.updated": ("customer.observed",),
-    "invoice.created": ("invoice.finalized", "invoice.observed"),
+    "invoice.created": ("invoice.finalized", "invoice.observed", "customer.observed"),
     "invoice.payment_dispute_lost": ("invoice.observed",),
     "invoice.payment_failure": ("invoice.engine_collection_failed", "refetch"),
     "invoice.payment_failure__no_provider_on_retry": ("invoice.collection_requested",),
@@ -211,7 +212,9 @@ def test_the_hook_gives_a_sandbox_whose_settings_connect(plugin: PluginManager) 
     sandbox = plugin.hook.sandbox(clock=VirtualClock(START), webhook_url=None, settings={})
     assert isinstance(sandbox, ProviderSandbox)
     values = {name.lower(): value for name, value in sandbox.environment(URL).items()}
-    context = make_context("lago", LagoConfig.model_validate(values), apps={URL: sandbox.wsgi})
+    context = make_context(
+        "lago", LagoConfig.model_validate(values), apps={URL: cast(LagoSandbox, sandbox.wsgi)}
+    )
     ((engine,),) = plugin.hook.billing_engines(context=context)
     assert engine.upsert_customer(Customer(id="acct_1")).connection == "lago"
 

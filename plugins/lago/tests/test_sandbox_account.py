@@ -75,7 +75,10 @@ def test_an_unknown_provider_is_cleared_for_the_old_and_refused_for_the_new(stor
 
 def test_misspelt_fields_are_refused_wherever_they_hide(story: Any) -> None:
     body = _customer(full_name="x", billing_configuration={"payment_provder": "stripe"})
-    wanted = {"full_name": ["is_not_permitted"], "billing_configuration.payment_provder": ["is_not_permitted"]}
+    wanted = {
+        "full_name": ["is_not_permitted"],
+        "billing_configuration.payment_provder": ["is_not_permitted"],
+    }
     assert story.refused("POST", "/customers", body) == (422, wanted)
     assert story.refused("POST", "/customers", {**_customer(), "extra": 1}) == (
         422,

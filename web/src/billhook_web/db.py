@@ -13,15 +13,15 @@ from typing import Any
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, Select, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.types import TypeDecorator
 
 Tx = Connection
-Unreachable = (OperationalError, InterfaceError)
-"""What SQLAlchemy raises when the database cannot be reached or is locked for too long."""
+DatabaseError = (DBAPIError, PoolExhausted)
+"""What is raised when the database cannot be reached, refuses, is locked for too long or has no connection left."""
 
-DatabaseError = DBAPIError
-LockBusySeconds = 10
+LOCK_SECONDS = 10
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -79,7 +79,7 @@ class Database:
         try:
             with self.read() as tx:
                 tx.execute(text("SELECT 1"))
-        except (DBAPIError, OSError):
+        except DatabaseError:
             return False
         return True
 
@@ -97,7 +97,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         # A 2xx means "durably stored": FULL also survives a power cut, NORMAL only a crash of the process.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={LockBusySeconds * 1000}")
+        cursor.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -96,10 +96,12 @@ def pay_blueprint(runtime: Runtime) -> Blueprint:
         view = _view(runtime, token)
         return _missing() if view is None else _lead_on(runtime, view, token)
 
-    @blueprint.errorhandler(DatabaseError)
     def unavailable(error: Exception) -> Response:
         log.warning("pay.unavailable", error=type(error).__name__)
         return _later(make_response(render_template("pay/unavailable.html"), 503))
+
+    for kind in DatabaseError:
+        blueprint.register_error_handler(kind, unavailable)
 
     @blueprint.after_request
     def protect(response: Response) -> Response:

@@ -30,7 +30,7 @@ from billhook.errors import (
     Unsupported,
 )
 from billhook.http import redact
-from billhook_web.db import Unreachable
+from billhook_web.db import DatabaseError
 from billhook_web.runtime import Runtime
 from billhook_web.services.connections import all_secrets
 
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 API_PATH = "/api/"
 RETRY_SECONDS = 10
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def problem(
@@ -57,10 +57,11 @@ def install_problems(app: Flask, runtime: Runtime) -> None:
     """Answer every error of ``app`` in its form, and give every answer a request id."""
     app.before_request(_name_request)
     app.after_request(_close_request)
+    app.teardown_request(_forget_request)
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(Exception, _on_bug)
-    for unreachable in Unreachable:
-        app.register_error_handler(unreachable, _on_unreachable)
+    for kind in DatabaseError:
+        app.register_error_handler(kind, _on_database)
 
     @app.errorhandler(BillhookError)
     def on_billhook(exc: BillhookError) -> Response:
@@ -68,16 +69,24 @@ def install_problems(app: Flask, runtime: Runtime) -> None:
 
 
 def _name_request() -> None:
+    """Take the id that the server around us bound and will send; without one, choose and send it here."""
+    bound = structlog.contextvars.get_contextvars().get("request_id")
     sent = request.headers.get("X-Request-Id", "")
-    g.request_id = sent if _REQUEST_ID.fullmatch(sent) else new_token("req_", size=12)
+    g.request_id = bound or (sent if _REQUEST_ID.fullmatch(sent) else new_token("req_", size=12))
+    g.named_here = bound is None
     g.began = monotonic()
-    structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _forget_request(_exc: BaseException | None) -> None:
+    if g.get("named_here"):
+        structlog.contextvars.unbind_contextvars("request_id")
 
 
 def _close_request(response: Response) -> Response:
     """Name the request in the answer and the log. The log has the route, not the path: no ids of people, no query."""
-    response.headers["X-Request-Id"] = g.request_id
+    if g.named_here:
+        response.headers["X-Request-Id"] = g.request_id
     if request.path.startswith(API_PATH):
         rule = request.url_rule.rule if request.url_rule else None
         took = round((monotonic() - g.began) * 1000)
@@ -112,7 +121,7 @@ def _on_bug(exc: Exception) -> Any:
     return _on_http(InternalServerError("Something went wrong here; the log names it by this request_id."))
 
 
-def _on_unreachable(exc: Exception) -> Response:
+def _on_database(exc: Exception) -> Response:
     log.warning("database.unreachable", error=type(exc).__name__)
     return _in_its_form(_retry("The database does not answer.", None))
 

@@ -26,4 +26,3 @@ def run(runtime: Runtime) -> None:
     work.start()
     stop.wait()
     work.stop(timeout=STOP_SECONDS)
-    runtime.close()

@@ -7,7 +7,9 @@ and the in-process queue must be shared with the threads that answer requests.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from multiprocessing.util import Finalize
+from typing import Any
 
 from billhook.clock import new_token
 from billhook_web import logs
@@ -17,8 +19,13 @@ from billhook_web.logs import WSGIApplication
 from billhook_web.runtime import Runtime, build_runtime
 from billhook_web.settings import read_configuration
 
-STOP_SECONDS = 30.0
+STOP_SECONDS = 25.0
 """How long background work may go on with what it is doing after it was told to stop."""
+
+DRAIN_BYTES = 64 * 1024 * 1024
+"""How much of a refused body is read and thrown away. Past it, the sender gets a broken connection for an answer."""
+
+_CHUNK = 64 * 1024
 
 
 def create(*, background: bool | None = None) -> WSGIApplication:
@@ -38,7 +45,39 @@ def create(*, background: bool | None = None) -> WSGIApplication:
         work.start()
     # Unlike atexit, this also runs at the end of a forked worker process of a server.
     Finalize(None, _stop, args=(runtime, work), exitpriority=10)
-    return logs.with_request_id(app, new_id=new_token)
+    return logs.with_request_id(read_to_the_end(app), new_id=new_token)
+
+
+def read_to_the_end(app: WSGIApplication) -> WSGIApplication:
+    """Wrap ``app``: what it refuses without having read it is read and thrown away before it answers.
+
+    Otherwise the server closes the connection while the sender still writes, and many senders then report a broken
+    connection instead of the 413 or 404 they were given.
+    """
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        refused = False
+
+        def start(status: str, *rest: Any) -> Any:
+            nonlocal refused
+            refused = status >= "4"
+            return start_response(status, *rest)
+
+        answer = app(environ, start)
+        if refused:
+            _drain(environ["wsgi.input"])
+        return answer
+
+    return wrapped
+
+
+def _drain(body: Any) -> None:
+    left = DRAIN_BYTES
+    while left > 0:
+        chunk = body.read(min(_CHUNK, left))
+        if not chunk:
+            return
+        left -= len(chunk)
 
 
 def _stop(runtime: Runtime, work: BackgroundWork | None) -> None:

@@ -33,8 +33,8 @@ def webhook_sources(context: ConnectionContext) -> Iterable[WebhookSource]:
     return [DodoWebhooks.connect(context)]
 
 
-@hookimpl
-def sandbox(clock: Clock, webhook_url: str | None, settings: Mapping[str, str]) -> ProviderSandbox:
+@hookimpl(specname="sandbox")  # a function of that name would be hidden by the package of that name
+def stand_in(clock: Clock, webhook_url: str | None, settings: Mapping[str, str]) -> ProviderSandbox:
     """Stand in for Dodo; needs the extra ``sandbox``."""
     from .sandbox import create_sandbox
 

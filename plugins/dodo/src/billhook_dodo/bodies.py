@@ -18,6 +18,9 @@ LOCKED_FLAGS: Final = {"allow_discount_code": False, "allow_currency_selection":
 _MOST_PAIRS = 50
 _KEY_LENGTH = 40
 _VALUE_LENGTH = 500
+_REASON_LENGTH = 3000
+_TAG = "billhook:"
+_TAGGED = re.compile(r"\(billhook:([^()\s]+)\)$")
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_-]")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 
@@ -35,6 +38,22 @@ def metadata(given: Mapping[str, str], *, key: str | None = None) -> dict[str, s
         if name != KEY
     }
     return dict(islice((own | fitted).items(), _MOST_PAIRS))
+
+
+def reason(given: str | None, *, key: str) -> str:
+    """Return a refund's reason with our key at its end.
+
+    Dodo's published schema of a refund request has no metadata, so this is the one place for a key that Dodo keeps
+    and shows again, in lists and in webhooks.
+    """
+    tag = f"({_TAG}{key})"
+    return f"{(given or 'Refund')[: _REASON_LENGTH - len(tag) - 1]} {tag}"
+
+
+def key_in(reason: str | None) -> str | None:
+    """Return our key at the end of a refund's reason; None: the refund is not by us."""
+    found = _TAGGED.search(reason or "")
+    return found[1] if found else None
 
 
 def customer(known: Customer | None, connection: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ from billhook.provider import Finding, Severity
 
 from .client import DodoApi, readable
 from .config import DodoConfig
-from .payloads import Json, maybe_text, records, text
+from .payloads import Json, maybe_text, records
 from .products import Products
 
 NEEDED_EVENTS: Final = frozenset(
@@ -71,7 +71,7 @@ class Checks:
             ours = [
                 endpoint
                 for endpoint in self._endpoints()
-                if urlsplit(text(endpoint, "url")).path.endswith(path)
+                if urlsplit(maybe_text(endpoint, "url") or "").path.endswith(path)
             ]
             missing = [sorted(NEEDED_EVENTS - _told_of(endpoint)) for endpoint in ours]
         if not ours:

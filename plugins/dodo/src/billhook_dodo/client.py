@@ -143,8 +143,9 @@ def _code_and_message(answer: ApiResponse) -> tuple[str, str]:
     except PayloadInvalid:
         body = {}
     code, message = body.get("code"), body.get("message")
-    said = message if isinstance(message, str) and message else f"it gave no reason (status {answer.status})"
+    if not isinstance(code, str) or not code:
+        code = f"HTTP_{answer.status}"
+    if not isinstance(message, str) or not message:
+        message = f"it gave no reason (status {answer.status})"
     # Dodo's sentences can quote what was sent; an address is personal.
-    return (code if isinstance(code, str) and code else f"HTTP_{answer.status}")[:80], _ADDRESS.sub(
-        "…", said
-    )[:300]
+    return code[:80], _ADDRESS.sub("…", message)[:300]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Final, Literal
 
 from billhook.clock import Clock
@@ -27,7 +26,7 @@ from billhook.provider import Collected, CollectRequest, CollectState
 from .bodies import LOCKED_FLAGS, billing_address, customer, metadata
 from .client import DodoApi, readable
 from .facts import TaxMode
-from .lookup import Lookup
+from .lookup import LINK_LIFE, Lookup
 from .payloads import Json, maybe_text, text
 from .products import MINIMUMS, Products
 from .saved import saved_methods
@@ -36,8 +35,6 @@ log = logging.getLogger("billhook.dodo")
 
 LARGEST: Final = 2_147_483_647
 """Dodo's amounts are 32-bit integers of minor units."""
-LINK_LIFE: Final = timedelta(hours=24)
-"""How long Dodo keeps a hosted page open."""
 
 _Rung = Callable[[CollectRequest], Collected | None]
 
@@ -94,10 +91,8 @@ class Collector:
         """Guard against taxing twice: on its own routes Dodo is the seller and works out the tax itself."""
         if request.taxes <= 0 or self.tax_mode == "byop":
             return None
-        taxes, setting = (
-            Money(request.taxes, request.amount.currency),
-            f"{prefix_of(self.connection)}_TAX_MODE",
-        )
+        taxes = Money(request.taxes, request.amount.currency)
+        setting = f"{prefix_of(self.connection)}_TAX_MODE"
         ways_out = (
             "take the taxes out of the billing engine, because Dodo is the seller and pays them, or set "
             f"{setting}=byop if Dodo only routes to your own Stripe or Adyen"
@@ -150,7 +145,7 @@ class Collector:
             "subscriptions",
             mandate.ref.id,
             "update-payment-method",
-            json={"payment_method": {"type": "existing", "payment_method_id": method.ref.id}},
+            json={"type": "existing", "payment_method_id": method.ref.id},
             key=request.key,
             moves_money=True,
         )

@@ -27,6 +27,7 @@ from billhook.events import (
 from billhook.model import DisputeStatus, MandateStatus, PaymentMethod, Ref, RefundStatus
 from billhook.money import Money
 
+from .bodies import KEY, key_in
 from .declines import decline
 from .payloads import (
     Json,
@@ -120,6 +121,7 @@ class Reader:
 
     def refund(self, data: Json, *, sent_at: datetime | None) -> RefundChanged:
         """Return the fact about a refund. Its metadata is its own: the payment's is not repeated here."""
+        ours = key_in(maybe_text(data, "reason"))
         return RefundChanged(
             at=sent_at or instant(data, "created_at"),
             ref=self._ref(data, "refund_id"),
@@ -127,7 +129,7 @@ class Reader:
             status=_known(_REFUNDS, data, "status"),
             amount=maybe_money(data, "amount", "currency"),
             reason=maybe_text(data, "reason"),
-            metadata=words(data, "metadata"),
+            metadata=words(data, "metadata") | ({KEY: ours} if ours else {}),
         )
 
     def dispute(self, data: Json, *, sent_at: datetime | None) -> Sequence[Event]:

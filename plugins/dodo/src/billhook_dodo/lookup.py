@@ -20,7 +20,7 @@ from billhook.events import (
 from billhook.model import Decline, DeclineClass, Mandate, Ref
 from billhook.provider import Collected, CollectRequest, CollectState, RefundRequest
 
-from .bodies import KEY
+from .bodies import KEY, key_in
 from .client import DodoApi, readable
 from .facts import Reader
 from .payloads import Json, instant, maybe_text, minor, text, words
@@ -28,6 +28,7 @@ from .payloads import Json, instant, maybe_text, minor, text, words
 CLOCKS_APART: Final = timedelta(minutes=15)
 """How far Dodo's clock and ours may differ before something is overlooked."""
 LINK_LIFE: Final = timedelta(hours=24)
+"""How long Dodo keeps a hosted page open."""
 
 _CALLED_OFF = Decline(code="CANCELLED", kind=DeclineClass.SOFT, message="the payment was cancelled")
 _BEST_LAST = ("cancelled", "failed", "processing", "succeeded")
@@ -102,9 +103,9 @@ class Lookup:
         return total >= asked if self.reader.tax_mode == "exclusive" else total == asked
 
     def _refund_key(self, row: Json) -> str | None:
-        """Return our key on a refund. The list may leave metadata out; then the refund itself is read."""
-        whole = row if "metadata" in row else self.api.get("refunds", text(row, "refund_id"))
-        return words(whole, "metadata").get(KEY)
+        """Return our key on a refund. Should the list leave the reason out, the refund itself is read."""
+        whole = row if "reason" in row else self.api.get("refunds", text(row, "refund_id"))
+        return key_in(maybe_text(whole, "reason"))
 
     def _told(self, payment: Json) -> Collected:
         with readable("the payment"):

@@ -26,9 +26,9 @@ from billhook.provider import (
 from .bodies import LOCKED_FLAGS, billing_address, customer, metadata
 from .checks import Checks
 from .client import DodoApi, connect, readable
-from .collect import LINK_LIFE, Collector
+from .collect import Collector
 from .config import DodoConfig
-from .lookup import Lookup
+from .lookup import LINK_LIFE, Lookup
 from .payloads import instant, text
 from .products import Products
 from .refunds import Refunder

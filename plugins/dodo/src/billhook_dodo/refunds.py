@@ -14,11 +14,9 @@ from billhook.model import Ref
 from billhook.money import Money
 from billhook.provider import RefundRequest
 
-from .bodies import metadata
+from .bodies import reason
 from .client import DodoApi, readable
 from .payloads import Json, minor, records, text
-
-_LONGEST_REASON = 3000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +37,8 @@ class Refunder:
             raise Refused(f"{request.amount} is nothing to refund", code="amount")
         body: dict[str, object] = {
             "payment_id": request.payment.id,
-            "metadata": metadata(request.metadata, key=request.key),
+            "reason": reason(request.reason, key=request.key),
         }
-        if request.reason:
-            body["reason"] = request.reason[:_LONGEST_REASON]
         if not request.whole:
             body |= self._part(request)
         answer = self.api.post("refunds", json=body, key=request.key, moves_money=True)

@@ -25,7 +25,7 @@ from billhook.events import (
     SubscriptionUpdated,
 )
 from billhook.model import Ref, Subscription, SubscriptionStatus
-from billhook_lago.mapping import trial_days
+from billhook_lago.catalogue import trial_days
 from billhook_lago.reading import Json, day, instant, obj_or_empty, period, text, text_or_none
 
 END = "subscription_end"

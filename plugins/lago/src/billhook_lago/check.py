@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from billhook.config import prefix_of
 from billhook.errors import NotFound, Permanent, ProviderError, Refused, Unsupported
 from billhook.provider import Finding, Severity
-from billhook_lago.client import NO_LICENCE, LagoClient, readable
+from billhook_lago.client import NO_LICENCE, LagoClient, organization_id, readable
 from billhook_lago.config import LagoConfig
-from billhook_lago.reading import Json, obj, rows, text, text_or_none
+from billhook_lago.reading import Json, rows, text, text_or_none
 
 _NO_INVOICE: Final = "00000000-0000-4000-8000-000000000000"
 _CREDIT_NOTES: Final = "payments are only marked, refunds are recorded here only"
@@ -20,24 +20,26 @@ _CREDIT_NOTES: Final = "payments are only marked, refunds are recorded here only
 def findings(client: LagoClient, config: LagoConfig, *, connection: str) -> list[Finding]:
     """Return what was found; the key first, for without it nothing else can be seen."""
     try:
-        organization = client.get("organizations")
+        found = organization_id(client)
     except Permanent as exc:
         return [
             Finding(
-                severity=Severity.ERROR, what=str(exc), fix="Copy the key from Lago: Developers, API keys."
+                severity=Severity.ERROR,
+                what=str(exc),
+                fix="Check the address, and copy the key from Lago: Developers, API keys.",
             )
         ]
-    with readable():
-        organization_id = text(obj(organization, "organization"), "lago_id")
     return [
-        _organization(organization_id, config, connection),
+        _organization(found, config, connection),
         _release(client),
         _licence(client, config, connection),
         *_endpoints(client, config, connection),
     ]
 
 
-def _organization(found: str, config: LagoConfig, connection: str) -> Finding:
+def _organization(found: str | None, config: LagoConfig, connection: str) -> Finding:
+    if found is None:
+        return Finding(severity=Severity.OK, what="The API key is accepted.")
     if config.organization_id not in (None, found):
         return Finding(
             severity=Severity.ERROR,

@@ -18,7 +18,7 @@ from billhook.errors import Conflict, NotFound, PayloadInvalid, Permanent, Refus
 from billhook.hookspecs import ConnectionContext
 from billhook.http import ApiClient, ApiResponse, Params
 from billhook_lago.config import LagoConfig
-from billhook_lago.reading import Json, obj, rows
+from billhook_lago.reading import Json, obj, obj_or_empty, rows, text
 
 NO_LICENCE: Final = "feature_unavailable"
 """Lago's word for "this needs a premium licence"; also what it says about paying an invoice that is not final."""
@@ -63,8 +63,12 @@ class LagoClient:
         while isinstance(page, int):
             answer = self.get(*path, params={**(params or {}), "page": page, "per_page": 100})
             with readable():
+                if (
+                    root not in answer
+                ):  # an empty list would say "not there" to somebody who looks before repeating
+                    raise PayloadInvalid(f"{root} is missing")
                 yield from rows(answer, root)
-                following = obj(answer, "meta").get("next_page")
+                following = obj_or_empty(answer, "meta").get("next_page")
             page = following if isinstance(following, int) and following > page else None
 
     def health(self) -> Json:
@@ -136,6 +140,21 @@ def lago_client(context: ConnectionContext) -> LagoClient:
     )
     server = context.http(name=context.name, base_url=config.server_url, headers={}, secrets=[key])
     return LagoClient(api, server, server_url=config.server_url, variable=prefix_of(context.name))
+
+
+def organization_id(client: LagoClient) -> str | None:
+    """Return the id of the organisation the API key belongs to; None: this Lago does not tell.
+
+    ``GET /organizations`` is in no published schema, so the webhook endpoints, which name it too, are the second try.
+    """
+    try:
+        answer = client.get("organizations")
+    except NotFound:
+        endpoints = client.pages("webhook_endpoints", "webhook_endpoints")
+        with readable():
+            return next((text(row, "lago_organization_id") for row in endpoints), None)
+    with readable():
+        return text(obj(answer, "organization"), "lago_id")
 
 
 @contextmanager

@@ -104,7 +104,7 @@ class CreditNotes:
             whole = [_whole_share(fee, used) for fee in rows(invoice, "fees")]
         whole = [share for share in whole if share.left > 0]
         if not whole:
-            raise Refused("every fee of the invoice is credited already", code="nothing_left_to_credit")
+            raise Refused("no fee of the invoice is left to credit", code="nothing_left_to_credit")
         weights = [_rounded(share.left * share.gross_total, share.net_total) for share in whole]
         parts = amount.allocate(weights)
         return [share.moved(part.minor) for share, part in zip(whole, parts, strict=True)]
@@ -145,12 +145,15 @@ class CreditNotes:
         }
         answer = self._client.post("credit_notes", body={"credit_note": note}, moves_money=True)
         with readable():
-            return obj(answer, "credit_note")
+            return obj_or_empty(answer, "credit_note")
 
     def _closed(self, note: Json) -> Recorded:
         """Say that the refund was made: Lago would show it as pending for ever."""
         with readable():
-            ref, status = Ref(self._connection, text(note, "lago_id")), text_or_none(note, "refund_status")
+            note_id, status = text_or_none(note, "lago_id"), text_or_none(note, "refund_status")
+        if note_id is None:  # it was taken, and nothing may fail after that
+            return Recorded()
+        ref = Ref(self._connection, note_id)
         return self.close(ref, succeeded=True) if status == "pending" else Recorded(ref=ref)
 
 

@@ -23,11 +23,8 @@ from billhook.model import (
     InvoiceStatus,
     PaymentStatus,
     Period,
-    Plan,
     Ref,
     RefundStatus,
-    Usage,
-    UsageLine,
 )
 from billhook.money import Money
 from billhook_lago.reading import (
@@ -136,10 +133,20 @@ def invoice_due(body: Json) -> int:
 
 def invoice_facts(connection: str, body: Json) -> list[Event]:
     """Read a complete invoice: the document, once it is final, and how Lago sees it now."""
-    observed = invoice_observed(connection, body)
+    seen: list[Event] = [*invoice_observed(connection, body), *payer(connection, body)]
     if invoice_status(body) is not InvoiceStatus.FINALIZED:
-        return [*observed]
-    return [invoice_finalized(connection, body), *observed]
+        return seen
+    return [invoice_finalized(connection, body), *seen]
+
+
+def payer(connection: str, body: Json) -> list[CustomerObserved]:
+    """Read the customer an invoice carries: their own webhook may never have come, and who pays must be known.
+
+    A customer without a time or an id of their own says too little.
+    """
+    inside = obj_or_empty(body, "customer")
+    complete = all(text_or_none(inside, key) for key in ("lago_id", "external_id", "updated_at"))
+    return [customer(connection, inside)] if complete else []
 
 
 def invoice_finalized(connection: str, body: Json) -> InvoiceFinalized:
@@ -263,53 +270,3 @@ def money(amount: int, currency: str) -> Money:
         return Money(amount, currency)
     except ValueError:
         raise PayloadInvalid("currency is not an ISO 4217 code") from None
-
-
-def plan(connection: str, body: Json) -> Plan:
-    """Read a plan."""
-    code = text(body, "code")
-    return Plan(
-        ref=Ref(connection, text(body, "lago_id")),
-        code=code,
-        name=text_or_none(body, "invoice_display_name") or text_or_none(body, "name") or code,
-        amount=money(cents(body, "amount_cents"), text(body, "amount_currency")),
-        interval=text(body, "interval"),
-        pay_in_advance=flag(body, "pay_in_advance"),
-        trial_days=trial_days(body),
-        retiring=flag(body, "pending_deletion"),
-    )
-
-
-def trial_days(body: Json) -> float:
-    """Return how many days a plan is free at first."""
-    days = body.get("trial_period")
-    if days is None:
-        return 0
-    if isinstance(days, bool) or not isinstance(days, int | float) or not 0 <= days < 100_000:
-        raise PayloadInvalid("trial_period is not a number of days")
-    return days
-
-
-def usage(body: Json) -> Usage:
-    """Read the consumption of a period; amounts are net of tax."""
-    stretch, currency = period(body, "from_datetime", "to_datetime"), text(body, "currency")
-    if stretch is None:
-        raise PayloadInvalid("from_datetime or to_datetime is missing")
-    return Usage(
-        period=stretch,
-        amount=money(cents(body, "amount_cents"), currency),
-        lines=tuple(_usage_line(row, currency) for row in rows(body, "charges_usage")),
-    )
-
-
-def _usage_line(row: Json, currency: str) -> UsageLine:
-    metric = obj(row, "billable_metric")
-    code = text(metric, "code")
-    return UsageLine(
-        code=code,
-        name=text_or_none(obj_or_empty(row, "charge"), "invoice_display_name")
-        or text_or_none(metric, "name")
-        or code,
-        units=str(row.get("units", "0")),
-        amount=money(cents(row, "amount_cents"), currency),
-    )

@@ -24,13 +24,13 @@ from billhook.provider import (
     SupportsSubscriptions,
     SupportsUsage,
 )
-from billhook_lago import mapping
+from billhook_lago import catalogue, mapping
 from billhook_lago.check import findings
 from billhook_lago.client import NO_LICENCE, LagoClient, lago_client, readable
 from billhook_lago.config import LagoConfig
 from billhook_lago.credit_notes import CreditNotes
 from billhook_lago.customers import Customers
-from billhook_lago.reading import Json, obj, text, text_or_none
+from billhook_lago.reading import Json, obj, obj_or_empty, text, text_or_none
 from billhook_lago.subscriptions import Subscriptions
 from billhook_lago.webhooks import INFO
 
@@ -103,7 +103,7 @@ class LagoEngine(
         if self._config.licence == "free":
             return self._mark_paid(record)
         try:
-            return Recorded(ref=self._post_payment(record))
+            return self._post_payment(record)
         except Unsupported as exc:
             if exc.code != NO_LICENCE or self._config.licence == "premium":
                 raise
@@ -138,7 +138,7 @@ class LagoEngine(
         """Return all plans, with those on their way out."""
         rows = list(self._client.pages("plans", "plans"))
         with readable():
-            return [mapping.plan(self.connection, row) for row in rows]
+            return [catalogue.plan(self.connection, row) for row in rows]
 
     def subscriptions(self, customer_id: str) -> Sequence[Subscription]:
         """Return every row of a customer, newest first."""
@@ -180,7 +180,7 @@ class LagoEngine(
         params = {"external_subscription_id": external_id}
         answer = self._client.get("customers", customer_id, "current_usage", params=params)
         with readable():
-            return mapping.usage(obj(answer, "customer_usage"))
+            return catalogue.usage(obj(answer, "customer_usage"))
 
     def check(self) -> Sequence[Finding]:
         """Look at credentials, release, licence and webhook endpoints."""
@@ -199,7 +199,7 @@ class LagoEngine(
                     return Ref(self.connection, text(payment, "lago_id"))
         return None
 
-    def _post_payment(self, record: PaymentRecord) -> Ref:
+    def _post_payment(self, record: PaymentRecord) -> Recorded:
         payment = {
             "invoice_id": record.invoice.id,
             "amount_cents": record.amount.minor,
@@ -207,8 +207,9 @@ class LagoEngine(
             "paid_at": record.paid_at.astimezone(UTC).date().isoformat(),  # the published schema wants a day
         }
         answer = self._client.post("payments", body={"payment": payment}, moves_money=True)
-        with readable():
-            return Ref(self.connection, text(obj(answer, "payment"), "lago_id"))
+        with readable():  # it was taken: an answer that does not name it must not make anybody repeat it
+            payment_id = text_or_none(obj_or_empty(answer, "payment"), "lago_id")
+        return Recorded(ref=Ref(self.connection, payment_id) if payment_id else None)
 
     def _mark_paid(self, record: PaymentRecord) -> Recorded:
         """Set the payment status, which is all Lago takes without a licence, and only fits a whole payment."""

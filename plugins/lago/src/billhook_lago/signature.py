@@ -5,19 +5,23 @@ from __future__ import annotations
 import threading
 from base64 import b64decode
 from collections.abc import Mapping
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from billhook.errors import ProviderError, Refused, SignatureInvalid, Temporary
 from billhook.signing import HmacSha256, RsaJwt
-from billhook_lago.client import LagoClient, readable
+from billhook_lago.client import LagoClient, organization_id, readable
 from billhook_lago.config import LagoConfig
 from billhook_lago.reading import Json, obj, text
+
+KEY_LIFE: Final = timedelta(minutes=5)
+"""A forged token makes us ask Lago for its key once in this time at most."""
 
 
 class Signature(Protocol):
     """Checks that a body was signed for us."""
 
-    def verify(self, body: bytes, signature: str, envelope: Json | None) -> None:
+    def verify(self, body: bytes, signature: str, envelope: Json | None, *, now: datetime) -> None:
         """Return when it was; ``envelope`` is the parsed body, None when it cannot be parsed.
 
         :raises SignatureInvalid: it was not.
@@ -34,7 +38,7 @@ class HmacSignature:
         )
         self._organization_id = config.organization_id
 
-    def verify(self, body: bytes, signature: str, envelope: Json | None) -> None:
+    def verify(self, body: bytes, signature: str, envelope: Json | None, *, now: datetime) -> None:
         """See :class:`Signature`. A body that cannot be parsed is ours all the same: only our Lago has the key."""
         self._hmac.verify(body, signature)
         if self._organization_id is not None and envelope is not None:
@@ -54,24 +58,33 @@ class JwtSignature:
         self._configured_organization = config.organization_id
         self._lock = threading.Lock()
         self._known: tuple[RsaJwt, str] | None = None
+        self._fetched_at: datetime | None = None
 
-    def verify(self, body: bytes, signature: str, envelope: Json | None) -> None:
-        """See :class:`Signature`.
+    def verify(self, body: bytes, signature: str, envelope: Json | None, *, now: datetime) -> None:
+        """See :class:`Signature`. A token that does not fit may be of a newer key: it is asked for, but not often.
 
         :raises Temporary: key or organisation cannot be fetched now; Lago must send it again.
         """
-        token, organization_id = self._keys()
-        token.verify(body, signature)
+        token, organization_id = self._keys(now, older_than=None)
+        try:
+            token.verify(body, signature)
+        except SignatureInvalid:
+            newer, organization_id = self._keys(now, older_than=KEY_LIFE)
+            if newer is token:
+                raise
+            newer.verify(body, signature)
         if envelope is None:
             raise SignatureInvalid(
                 "the body names no organisation, and the key is that of a whole Lago instance"
             )
         check_organization(envelope, organization_id)
 
-    def _keys(self) -> tuple[RsaJwt, str]:
+    def _keys(self, now: datetime, *, older_than: timedelta | None) -> tuple[RsaJwt, str]:
+        """Return the key, fetched for the first time, or again when ours is ``older_than`` that."""
         with self._lock:
-            if self._known is None:
-                self._known = self._fetched()
+            at = self._fetched_at
+            if self._known is None or at is None or (older_than is not None and now - at >= older_than):
+                self._known, self._fetched_at = self._fetched(), now
             return self._known
 
     def _fetched(self) -> tuple[RsaJwt, str]:
@@ -86,14 +99,10 @@ class JwtSignature:
             raise Temporary(f"the key of Lago's webhooks cannot be fetched: {exc}") from exc
 
     def _fetched_organization(self) -> str:
-        try:
-            answer = self._client.get("organizations")
-        except Refused as exc:
-            raise Temporary(
-                "Lago does not tell the organisation; set the connection's ORGANIZATION_ID"
-            ) from exc
-        with readable():
-            return text(obj(answer, "organization"), "lago_id")
+        found = organization_id(self._client)
+        if found is None:
+            raise Temporary("Lago does not tell the organisation; set the connection's ORGANIZATION_ID")
+        return found
 
 
 def check_organization(envelope: Json, expected: str) -> None:

@@ -64,7 +64,7 @@ class LagoWebhooks:
         :raises Temporary: it cannot be fetched now.
         """
         envelope = _parsed(request.body)
-        self._signature.verify(request.body, header(request.headers, "x-lago-signature"), envelope)
+        self._signature.verify(request.body, header(request.headers, "x-lago-signature"), envelope, now=now)
         digest = hashlib.sha256(request.body).hexdigest()
         unique_key = request.headers.get("x-lago-unique-key", "")
         webhook_type = (envelope or {}).get("webhook_type")

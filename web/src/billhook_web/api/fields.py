@@ -39,7 +39,7 @@ class Choice(Text):
     def __init__(self, choices: Iterable[str], *, about: str, **kwargs: Any) -> None:
         super().__init__(about=about, **kwargs)
         self._choices = tuple(str(choice) for choice in choices)
-        self.metadata["enum"] = [*self._choices, None] if self.allow_none else list(self._choices)
+        self.metadata = {**self.metadata, "enum": list(self._choices)}
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any

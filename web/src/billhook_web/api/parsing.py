@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import flask
 import marshmallow as ma
@@ -29,7 +30,7 @@ class Told(str):
 class InvalidInput(UnprocessableEntity):
     """A body or query that cannot be used. ``members`` go into the problem."""
 
-    name = "Invalid input"  # type: ignore[assignment]  # werkzeug computes it; a title of our own reads better
+    name = "Invalid input"
 
     def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
         fields = ", ".join(sorted({str(error["field"]) for error in errors if error["field"]}))
@@ -64,7 +65,7 @@ class Input(ma.Schema):
                 messages[name] = [Told(f"Unknown: {hint}", allowed=known)]
 
 
-class _Parser(FlaskParser):  # type: ignore[misc]  # webargs' generics are open here
+class _Parser(FlaskParser):
     """Raises :class:`InvalidInput` with every error."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": ma.RAISE}  # noqa: RUF012 - as its base has it
@@ -73,9 +74,14 @@ class _Parser(FlaskParser):  # type: ignore[misc]  # webargs' generics are open 
         """Refuse a body that does not call itself JSON, instead of taking it for none."""
         if not req.is_json and req.get_data(cache=True):
             raise UnsupportedMediaType("Send JSON, and say so: Content-Type: application/json.")
-        return super().load_json(req, schema)
+        try:
+            return super().load_json(req, schema)
+        except (RecursionError, ValueError) as exc:  # nested too deep, a number of thousands of digits
+            raise BadRequest("The body is JSON that nobody could mean.") from exc
 
-    def _handle_invalid_json_error(self, *args: Any, **kwargs: Any) -> None:
+    def _handle_invalid_json_error(
+        self, error: json.JSONDecodeError | UnicodeDecodeError, req: flask.Request, *args: Any, **kwargs: Any
+    ) -> NoReturn:
         raise BadRequest("The body is not valid JSON.")
 
     def handle_error(

@@ -97,13 +97,13 @@ def _findings(connection: Connection) -> Iterator[Finding]:
             severity=Severity.ERROR, what=f"The plugin is out of order: {connection.problem}", fix=fix
         )
         return
-    parts = {id(part): part for part in (connection.engine, connection.provider, connection.source)}
-    able = [part for part in parts.values() if isinstance(part, SupportsCheck)]
+    parts: list[object] = [connection.engine, connection.provider, connection.source]
+    able = {id(part): part for part in parts if isinstance(part, SupportsCheck)}  # one object may be several
     if not able:
         yield Finding(
             severity=Severity.OK, what="The settings are complete; this plugin has no further check."
         )
-    for part in able:
+    for part in able.values():
         yield from _checked(part)
 
 

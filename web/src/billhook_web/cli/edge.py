@@ -54,10 +54,41 @@ def read_configuration() -> Configuration:
 
     try:
         configuration = settings.read_configuration(os.environ)
+        _check_servers(configuration)
     except ConfigInvalid as exc:
         raise ConfigurationProblems(exc) from exc
     logs.configure(configuration.host.log_level)
     return configuration
+
+
+def _check_servers(configuration: Configuration) -> None:
+    """What the libraries would only say with a traceback: URLs they cannot read, drivers that are not installed."""
+    from importlib.util import find_spec
+
+    from billhook.errors import ConfigInvalid, Problem
+
+    host = configuration.host
+    kinds = (
+        (
+            "BILLHOOK_DATABASE_URL",
+            host.database_url,
+            ("sqlite", "postgresql", "postgres"),
+            "postgres",
+            "psycopg",
+        ),
+        ("BILLHOOK_REDIS_URL", host.redis_url, ("redis", "rediss", "unix"), "redis", "redis"),
+    )
+    problems: list[Problem] = []
+    for variable, url, schemes, extra, driver in kinds:
+        scheme = url.get_secret_value().partition("://")[0].partition("+")[0] if url else schemes[0]
+        if scheme not in schemes or (url and "://" not in url.get_secret_value()):
+            fix = f"Write it as {' or '.join(f'{known}://…' for known in schemes[:2])}."
+            problems.append(Problem(variable, "is no URL of a server this host can use.", fix))
+        elif url and scheme != "sqlite" and find_spec(driver) is None:
+            fix = f"pip install 'billhook-web[{extra}]'."
+            problems.append(Problem(variable, f"needs the driver {driver}, which is not installed.", fix))
+    if problems:
+        raise ConfigInvalid(problems)
 
 
 @contextmanager
@@ -103,9 +134,10 @@ def database_errors() -> Iterator[None]:
     try:
         yield
     except DatabaseError as exc:
-        reason = str(exc.orig).strip().splitlines() or [""]
+        cause = getattr(exc, "orig", None) or exc
+        reason = str(cause).strip().splitlines() or [""]
         raise click.ClickException(
-            f"The database does not work: {type(exc.orig).__name__}: {reason[0]} (see BILLHOOK_DATABASE_URL)"
+            f"The database does not work: {type(cause).__name__}: {reason[0]} (see BILLHOOK_DATABASE_URL)"
         ) from exc
 
 

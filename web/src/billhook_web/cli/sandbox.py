@@ -20,10 +20,14 @@ DELIVER_SECONDS = 0.25
 
 @click.command()
 @click.argument("plugin")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on. [default: a free one]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on. [default: a free one]"
+)
 @click.option("--webhook-url", help="Where its webhooks go. [default: they stay in its queue]")
 @click.option("--name", help="Name of the connection to print settings for. [default: PLUGIN]")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the sandbox; repeatable.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the sandbox; repeatable."
+)
 def sandbox(
     plugin: str, port: int, webhook_url: str | None, name: str | None, settings: tuple[str, ...]
 ) -> None:
@@ -98,7 +102,9 @@ def _introduce(made: ProviderSandbox, *, plugin: str, name: str, base_url: str) 
     from billhook.config import prefix_of
 
     connection = name if name == plugin else f"{name}={plugin}"
-    click.echo(f"The {plugin} sandbox listens on {base_url}; Ctrl-C ends it. To connect a host to it:", err=True)
+    click.echo(
+        f"The {plugin} sandbox listens on {base_url}; Ctrl-C ends it. To connect a host to it:", err=True
+    )
     click.echo(f"export BILLHOOK_CONNECTIONS={connection}")
     for field, value in made.environment(base_url).items():
         click.echo(f"export {prefix_of(name)}_{field.upper()}={_quoted(value)}")

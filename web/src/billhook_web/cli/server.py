@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 2 * 1024 * 1024
 """One provider signs by putting the whole body, as a token, into a header: a body of 1 MiB makes a head of 1.4 MB."""
 
-STOP_SECONDS = 35
-"""The serving process is killed when it has not ended this long after it was told to: background work gets 30."""
+STOP_SECONDS = 30
+"""The serving process is killed when it has not ended this long after it was told to: background work gets 25."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +52,10 @@ def run(serving: Serving, *, on_listening: Callable[[], object]) -> None:
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
-    _require_free(serving.host, serving.port)
+    address = _free_address(serving.host, serving.port)
     server = Granian(
         "billhook_web.wsgi",
-        address=serving.host,
+        address=address,
         port=serving.port,
         interface=Interfaces.WSGI,
         workers=1,
@@ -98,13 +98,17 @@ def _follow_supervisor() -> None:
     threading.Thread(target=follow, name="billhook-supervisor", daemon=True).start()
 
 
-def _require_free(host: str, port: int) -> None:
-    """Granian shares its port with others that allow it: two hosts on one port would each get half of the requests."""
+def _free_address(host: str, port: int) -> str:
+    """Return the IP address of ``host`` after a try whether the port is free there.
+
+    Granian would share a port with others that allow it: two hosts on one port would each get half of the requests.
+    """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, proto) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+            return str(address[0])
     except OSError as exc:
         raise click.ClickException(
             f"Cannot listen on {host} port {port}: {exc.strerror or exc}. Choose another with --host or --port."

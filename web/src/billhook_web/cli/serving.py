@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -19,13 +20,18 @@ from billhook_web.cli.server import Serving
 if TYPE_CHECKING:
     from billhook_web.db import Database
     from billhook_web.runtime import Runtime
+    from billhook_web.settings import Configuration
 
 host_option = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 port_option = click.option(
     "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port to listen on."
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(1, 256), default=16, show_default=True, help="Requests answered at a time."
+    "--threads",
+    type=click.IntRange(1, 256),
+    default=16,
+    show_default=True,
+    help="Requests answered at a time.",
 )
 
 
@@ -35,7 +41,8 @@ threads_option = click.option(
 @threads_option
 def serve(host: str, port: int, threads: int) -> None:
     """Run everything in one place: upgrades the database, receives, answers, and does the background work."""
-    with open_runtime(read_configuration()) as runtime, database_errors():
+    configuration = _with_public_url(read_configuration(), port)
+    with open_runtime(configuration) as runtime, database_errors():
         _upgrade(runtime.db)
         lines = _prepare(runtime, host=host, port=port)
     _run(Serving(host=host, port=port, threads=threads, background=True), lines)
@@ -47,7 +54,7 @@ def serve(host: str, port: int, threads: int) -> None:
 @threads_option
 def web(host: str, port: int, threads: int) -> None:
     """Receive and answer only; 'billhook worker' processes do the work. Needs BILLHOOK_REDIS_URL."""
-    configuration = read_configuration()
+    configuration = _with_public_url(read_configuration(), port)
     _require_redis(configuration.host.redis_url is not None, "web")
     with open_runtime(configuration) as runtime, database_errors():
         require_current(runtime.db)
@@ -57,7 +64,9 @@ def web(host: str, port: int, threads: int) -> None:
 
 @click.command()
 @click.option(
-    "--threads", type=click.IntRange(1, 64), help="Things done at a time. [default: BILLHOOK_WORKER_THREADS, 8]"
+    "--threads",
+    type=click.IntRange(1, 64),
+    help="Things done at a time. [default: BILLHOOK_WORKER_THREADS, 8]",
 )
 def worker(threads: int | None) -> None:
     """Do the background work only, beside 'billhook web' processes. Needs BILLHOOK_REDIS_URL."""
@@ -74,9 +83,19 @@ def worker(threads: int | None) -> None:
         with database_errors():
             require_current(runtime.db)
         count = configuration.host.worker_threads
-        click.echo(f"Billhook works with {count} thread{'' if count == 1 else 's'}; stop it with SIGTERM or Ctrl-C.")
+        click.echo(
+            f"Billhook works with {count} thread{'' if count == 1 else 's'}; stop it with SIGTERM or Ctrl-C."
+        )
         run(runtime)
     click.echo("Stopped.")
+
+
+def _with_public_url(configuration: Configuration, port: int) -> Configuration:
+    """Links lead to the port that is served, on this machine, unless BILLHOOK_PUBLIC_URL says where they lead."""
+    if "public_url" in configuration.host.model_fields_set:
+        return configuration
+    os.environ["BILLHOOK_PUBLIC_URL"] = f"http://127.0.0.1:{port}"  # the serving process reads it again
+    return read_configuration()
 
 
 def _require_redis(is_set: bool, command: str) -> None:

@@ -96,7 +96,7 @@ class Collecting:
         found = plan.provider.find_collected(plan.request) if again else None
         return found or plan.provider.collect(plan.request)
 
-    def record(self, tx: Tx, plan: Plan, collected: Collected) -> str | None:
+    def record(self, tx: Tx, plan: Plan, collected: Collected) -> tuple[int, ...]:
         """Keep what the provider said; a payment's own facts come by webhook and are never overwritten here."""
         current = billing.get_attempt(tx, plan.attempt.key) or plan.attempt
         settled = current.status in (AttemptStatus.SUCCEEDED, AttemptStatus.FAILED)
@@ -111,7 +111,9 @@ class Collecting:
         )
         billing.put_attempt(tx, attempt)
         log.info("invoice.asked_for", invoice=str(attempt.invoice), key=attempt.key, by=collected.by)
-        return collected.note
+        if collected.payment is None:
+            return ()
+        return self._recorder.adopt(tx, collected.payment, attempt.invoice, now=self._clock.now())
 
     def pay_url(self, tx: Tx, invoice: Ref) -> str:
         """Return our own address where the invoice can be paid; it never changes."""

@@ -109,7 +109,9 @@ class Jobs:
             case Plan():
                 return Job(
                     call=lambda: self._collecting.call(plan, again=again),
-                    record=lambda tx, result: Outcome(note=self._collecting.record(tx, plan, result)),
+                    record=lambda tx, result: Outcome(
+                        note=result.note, effects=self._collecting.record(tx, plan, result)
+                    ),
                 )
 
     def _refresh(self, engine: BillingEngine, invoice: Ref) -> Job:

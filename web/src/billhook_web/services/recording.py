@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from billhook.effects import credit_note_of
 from billhook.events import (
     CreditNoteIssued,
     CustomerObserved,
@@ -92,6 +93,20 @@ class Recorder:
         effects = [effect for fact, about in new for effect in self._plan(tx, fact, about, now=now)]
         return Applied(new=len(new), effects=tuple(effects))
 
+    def adopt(self, tx: Tx, payment: Ref, invoice: Ref, *, now: datetime) -> tuple[int, ...]:
+        """Tie a payment to the invoice an attempt made it for, when its facts name none; return effects to wake.
+
+        A provider may tell of a payment before it answered the call that made it, or with metadata of another's.
+        """
+        lock(tx, [f"payment/{payment}"])
+        lock(tx, [f"invoice/{invoice}"])
+        if not ledger.tie(tx, str(payment), str(invoice)):
+            return ()
+        self._project_invoice(tx, invoice)
+        told = [fact for fact in ledger.about_payment(tx, str(payment)) if isinstance(fact, PaymentEvent)]
+        about = About(subject=str(payment), connection=payment.connection, invoice=str(invoice))
+        return tuple(effect for fact in told for effect in self._plan(tx, fact, about, now=now))
+
     def snapshot(self, tx: Tx, invoice: Ref) -> Snapshot:
         """Return an invoice with everything that hangs on it."""
         found = billing.invoices.get(tx, invoice)
@@ -135,12 +150,14 @@ class Recorder:
         return fact.ref if isinstance(fact, InvoiceEvent) else None
 
     def _attempt_of(self, tx: Tx, facts: Sequence[PaymentEvent]) -> Attempt | None:
-        """Find the try to collect that a payment came from: by our key on it, else by its checkout session."""
+        """Find the try to collect that a payment came from: by our key on it, its checkout session, or its id."""
         for fact in facts:
             key = fact.metadata.get(ATTEMPT_KEY)
             found = billing.get_attempt(tx, key) if key else None
             if found is None and fact.session:
                 found = billing.attempt_by_session(tx, fact.ref.connection, fact.session)
+            if found is None:
+                found = billing.attempt_by_payment(tx, fact.ref)
             if found is not None:
                 return found
         return None
@@ -265,10 +282,8 @@ class Recorder:
         refunds = []
         for ref in sorted({fact.ref for fact in changes}):
             mine = [fact for fact in changes if fact.ref == ref]
-            named = sorted(
-                {fact.metadata[CREDIT_NOTE_KEY] for fact in mine if fact.metadata.get(CREDIT_NOTE_KEY)}
-            )
-            refund = project_refund(mine, credit_note=Ref.parse(named[0]) if named else None)
+            named = sorted({note for fact in mine if (note := _credit_note_named_by(fact))})
+            refund = project_refund(mine, credit_note=named[0] if named else None)
             row = Row(
                 customer_id=customer_id,
                 status=refund.status,
@@ -335,6 +350,13 @@ def _payment_of(fact: Event) -> Ref | None:
     if isinstance(fact, PaymentEvent):
         return fact.ref
     return fact.payment if isinstance(fact, RefundChanged | DisputeChanged) else None
+
+
+def _credit_note_named_by(refund: RefundChanged) -> Ref | None:
+    """The credit note a refund was asked for by: named itself, or in the key we asked with."""
+    named = refund.metadata.get(CREDIT_NOTE_KEY)
+    key = refund.metadata.get(ATTEMPT_KEY, "")
+    return Ref.parse(named) if named else credit_note_of(key)
 
 
 def _expected(attempt: Attempt | None, invoice: Invoice | None) -> Money | None:

@@ -172,6 +172,12 @@ def attempt_by_session(tx: Tx, connection: str, session: str) -> Attempt | None:
     return found[0] if found else None
 
 
+def attempt_by_payment(tx: Tx, payment: Ref) -> Attempt | None:
+    """Return the attempt that a provider answered with this payment."""
+    found = _attempts(tx, tables.attempts.c.payment == str(payment))
+    return found[0] if found else None
+
+
 def attempts_of(tx: Tx, invoice: Ref) -> tuple[Attempt, ...]:
     """Return the tries to collect an invoice, oldest first."""
     return _attempts(tx, tables.attempts.c.invoice == str(invoice))

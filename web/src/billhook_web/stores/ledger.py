@@ -47,6 +47,12 @@ def add(tx: Tx, event: Event, about: About, *, inbox_id: int | None, now: dateti
     return False
 
 
+def tie(tx: Tx, payment: str, invoice: str) -> bool:
+    """Note the invoice on a payment's own facts that name none; False when there are no such facts."""
+    loose = (facts.c.subject == payment, facts.c.payment == payment, facts.c.invoice.is_(None))
+    return tx.execute(update(facts).where(*loose).values(invoice=invoice)).rowcount > 0
+
+
 def about_subject(tx: Tx, subject: str) -> Sequence[Event]:
     """Return every fact about one thing."""
     return _events(tx, facts.c.subject == subject)

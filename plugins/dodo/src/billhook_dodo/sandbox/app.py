@@ -13,6 +13,7 @@ from billhook.testing.sandbox import Post
 from .desk import Desk
 from .frontdoor import FrontDoor
 from .state import Settings
+from .story import DodoStory
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -62,6 +63,11 @@ class DodoSandbox(Desk):
     def wsgi(self) -> DodoSandbox:
         """The app to mount."""
         return self
+
+    @property
+    def story(self) -> DodoStory:
+        """Return the sandbox as the demo plays it."""
+        return DodoStory(self)
 
     def environment(self, base_url: str) -> dict[str, str]:
         """Return the connection's environment fields, without the connection's prefix.

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from billhook.clock import Clock
 from billhook.testing.sandbox import post_to
 from billhook_lago.sandbox.app import VERSION, LagoSandbox, RecordedRequest
+from billhook_lago.sandbox.story import LagoStory
 
 __all__ = ["VERSION", "LagoSandbox", "RecordedRequest", "Sandbox", "create_sandbox"]
 
@@ -26,6 +27,11 @@ class Sandbox:
     """The sandbox as a runner sees it: an app to serve, the settings a host needs, and two things to do regularly."""
 
     wsgi: LagoSandbox
+
+    @property
+    def story(self) -> LagoStory:
+        """Return the sandbox as the demo plays it."""
+        return LagoStory(self.wsgi)
 
     def environment(self, base_url: str) -> dict[str, str]:
         """Return the connection fields of a host that talks to this sandbox at ``base_url``."""

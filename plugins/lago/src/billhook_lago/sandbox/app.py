@@ -116,7 +116,7 @@ class LagoSandbox(Bench):
             return self._file(file[1])
         if not request.path.startswith(f"{_API}/"):
             raise ApiError(404, code="resource_not_found")
-        self.world.account.base_url = request.host_url.rstrip("/")
+        self.world.account.base_url = request.root_url.rstrip("/")
         return self._faulty(request)
 
     def _faulty(self, request: Request) -> Response:
@@ -197,9 +197,10 @@ def _routes(world: World) -> tuple[Map, dict[str, Handler]]:
 
 
 def _raw_path(request: Request) -> str:
-    """Return the path still percent-encoded, so that an encoded slash stays inside its part."""
+    """Return the path below the mount, still percent-encoded, so that an encoded slash stays inside its part."""
     raw = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI")
-    return str(raw).partition("?")[0] if raw else quote(request.path)
+    path = str(raw).partition("?")[0] if raw else quote(request.root_path + request.path)
+    return path.removeprefix(quote(request.root_path.rstrip("/")))
 
 
 def _seconds(fault: Fault | None) -> float:

@@ -1,0 +1,123 @@
+"""The demo tells its story with what is installed, and it can fail."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import billhook_dodo
+import billhook_lago
+from billhook.clock import Clock
+from billhook.hookspecs import ConnectionContext, hookimpl
+from billhook.plugins import Installed
+from billhook.provider import PaymentProvider, WebhookSource
+from billhook_dodo.config import DodoConfig
+from billhook_dodo.sandbox import DodoSandbox, create_sandbox
+from billhook_dodo.sandbox.story import DodoStory
+from billhook_web.demo import run
+from billhook_web.demo.story import STEPS
+
+LAGO = Installed(name="lago", load=lambda: billhook_lago)
+DODO = Installed(name="dodo", load=lambda: billhook_dodo)
+
+
+class ForgetfulStory(DodoStory):
+    """The customer pays, the page says thank you, and the provider keeps nothing of it."""
+
+    def pay(self, checkout_id: str) -> str:
+        return "pay_lost"
+
+
+@dataclass(frozen=True)
+class ForgetfulSandbox:
+    """Dodo's sandbox with another story."""
+
+    wsgi: DodoSandbox
+
+    @property
+    def story(self) -> DodoStory:
+        return ForgetfulStory(self.wsgi)
+
+    def environment(self, base_url: str) -> Mapping[str, str]:
+        return self.wsgi.environment(base_url)
+
+    def deliver_webhooks(self) -> int:
+        return self.wsgi.deliver_webhooks()
+
+    def tick(self) -> None:
+        self.wsgi.tick()
+
+
+class ForgetfulPlugin:
+    """Dodo's plugin with a sandbox that loses payments."""
+
+    BILLHOOK_API = ">=1.0,<2"
+
+    @hookimpl
+    def connection_config(self) -> type[DodoConfig]:
+        return billhook_dodo.connection_config()
+
+    @hookimpl
+    def payment_providers(self, context: ConnectionContext) -> Iterable[PaymentProvider]:
+        return billhook_dodo.payment_providers(context)
+
+    @hookimpl
+    def webhook_sources(self, context: ConnectionContext) -> Iterable[WebhookSource]:
+        return billhook_dodo.webhook_sources(context)
+
+    @hookimpl
+    def sandbox(self, clock: Clock, webhook_url: str, settings: Mapping[str, str]) -> ForgetfulSandbox:
+        return ForgetfulSandbox(create_sandbox(clock=clock, webhook_url=webhook_url, settings=settings))
+
+
+def tell(**options: Any) -> tuple[int, str]:
+    """Run the demo once; return its exit code and what it printed."""
+    paper = StringIO()
+    console = Console(file=paper, width=120, color_system=None, highlight=False)
+    code = run(True, options.pop("port", 0), console=console, **options)
+    return code, paper.getvalue()
+
+
+def test_the_story_comes_out_as_told() -> None:
+    code, printed = tell(patience=20)
+    assert code == 0, printed
+    for title, _ in STEPS:
+        assert title in printed
+    assert "✗" not in printed
+    assert "came out as told" in printed
+    assert max(map(len, printed.splitlines())) <= 120
+    assert "\x1b" not in printed, "no colours on paper"
+
+
+def test_a_payment_that_is_lost_makes_the_story_fail() -> None:
+    code, printed = tell(installed=[LAGO, Installed(name="dodo", load=ForgetfulPlugin)], patience=10)
+    assert code == 1
+    assert "✗ Lago has the invoice as paid in full" in printed
+    assert "expected: (<PaymentStatus.SUCCEEDED" in printed
+    assert "did not come out as told" in printed
+
+
+@pytest.mark.parametrize(
+    ("installed", "role"), [([DODO], "billing engine"), ([LAGO], "payment provider"), ([], "billing engine")]
+)
+def test_a_role_that_nobody_can_play_is_named(installed: list[Installed], role: str) -> None:
+    code, printed = tell(installed=installed)
+    assert code == 1
+    assert role in printed
+    assert "pip install" in printed
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, printed = tell(port=port)
+    assert code == 1
+    assert f"Port {port} is taken." in printed

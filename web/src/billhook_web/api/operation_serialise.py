@@ -1,0 +1,100 @@
+"""From deliveries, effects and connections to plain JSON, as :mod:`billhook_web.api.serialise` does for billing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from billhook import effects, events
+from billhook.config import masked
+from billhook.provider import Finding
+from billhook_web.api.serialise import Plain, instant
+from billhook_web.services.connections import Connection
+from billhook_web.stores.inbox import InboxRow
+from billhook_web.stores.outbox import EffectAttempt, EffectRow
+
+
+def event(row: InboxRow) -> Plain:
+    """Write a delivery, without its body."""
+    return {
+        "id": row.id,
+        "connection": row.connection,
+        "key": row.delivery_key,
+        "type": row.type,
+        "status": row.status,
+        "attempt_count": row.attempts,
+        "new_facts": row.facts,
+        "received_at": instant(row.received_at),
+        "due_at": instant(row.due_at) if row.status == "received" else None,
+        "processed_at": instant(row.processed_at),
+        "error": row.error,
+    }
+
+
+def fact(value: events.Event) -> Plain:
+    """Write a fact."""
+    values = json.loads(events.to_json(value))
+    return {
+        "type": value.type,
+        "at": instant(value.at),
+        "subject": str(value.ref),
+        "values": {name: each for name, each in values.items() if name not in ("type", "at", "ref")},
+    }
+
+
+def effect(row: EffectRow) -> Plain:
+    """Write an effect."""
+    values = json.loads(effects.to_json(row.effect))
+    return {
+        "id": row.id,
+        "key": row.key,
+        "kind": row.kind,
+        "lane": row.lane,
+        "subject": row.subject,
+        "status": row.status,
+        "due_at": instant(row.due_at),
+        "attempt_count": row.attempts,
+        "created_at": instant(row.created_at),
+        "finished_at": instant(row.finished_at),
+        "note": row.note,
+        "error": row.error or None,
+        "values": {name: each for name, each in values.items() if name != "kind"},
+    }
+
+
+def effect_attempt(value: EffectAttempt) -> Plain:
+    """Write one try at an effect."""
+    return {
+        "at": instant(value.at),
+        "milliseconds": value.milliseconds,
+        "outcome": value.outcome,
+        "detail": value.detail,
+    }
+
+
+def connection(
+    value: Connection, *, title: str | None, traits: Plain, operations: Iterable[str], public_url: str,
+    with_settings: bool,
+) -> Plain:  # fmt: skip
+    """Write a connection. Its settings are masked, and shown only ``with_settings``."""
+    kinds = {
+        "billing_engine": value.engine,
+        "payment_provider": value.provider,
+        "webhook_source": value.source,
+    }
+    return {
+        "name": value.name,
+        "plugin": value.plugin,
+        "title": title,
+        "kinds": [name for name, found in kinds.items() if found is not None],
+        "traits": traits,
+        "operations": list(operations),
+        "webhook_url": f"{public_url}/webhooks/{value.name}" if value.source is not None else None,
+        "settings": masked(value.settings) if with_settings and value.settings is not None else None,
+        "problem": value.problem,
+    }
+
+
+def finding(value: Finding) -> Plain:
+    """Write a finding."""
+    return {"severity": value.severity, "what": value.what, "fix": value.fix}

@@ -1,0 +1,61 @@
+"""What differs between the databases: comparing pairs, searching, looking into stored values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from billhook.events import InvoiceFinalized, SubscriptionStarted
+from billhook.model import Ref
+from billhook_web.actors import Wake
+from billhook_web.app import create_app
+from billhook_web.stores import schema
+
+from .conftest import START, Api, make_runtime
+
+
+@pytest.fixture
+def on_postgres(postgres_url: str) -> Iterator[Api]:
+    runtime = make_runtime(postgres_url, "acme,bare,fakepay")
+    schema.upgrade(runtime.db)
+    yield Api(runtime, create_app(runtime, Wake(runtime)))
+    runtime.close()
+
+
+def test_lists_page_on_postgres_as_they_do_on_sqlite(on_postgres: Api) -> None:
+    for number in range(5):
+        on_postgres.ok("PUT", f"/customers/c{number}", body={"name": f"Name_{number}"}, status=201)
+        ref = Ref("acme", f"i{number}")
+        on_postgres.apply(
+            InvoiceFinalized(at=START, ref=ref, customer_id="c1", currency="EUR", total=1, taxes=0, due=1)
+        )
+    for path, name, expected in [
+        ("/customers", "id", [f"c{number}" for number in (4, 3, 2, 1, 0)]),
+        ("/invoices", "ref", [f"acme:i{number}" for number in (4, 3, 2, 1, 0)]),
+    ]:
+        seen, cursor = [], ""
+        while cursor is not None:
+            page = on_postgres.get(f"{path}?limit=2{cursor and '&cursor=' + cursor}")
+            seen += [each[name] for each in page["data"]]
+            cursor = page["next_cursor"]
+        assert seen == expected
+    assert [each["id"] for each in on_postgres.get("/customers?search=NAME_3")["data"]] == ["c3"]
+    assert len(on_postgres.get("/invoices?since=2026-09-01&until=2026-09-02&customer=c1")["data"]) == 5
+
+
+def test_a_subscription_is_found_by_its_agreement_on_postgres(on_postgres: Api) -> None:
+    fact = SubscriptionStarted(
+        at=START, ref=Ref("acme", "row_1"), external_id='a"b%_\\ü', customer_id="c1", plan="team"
+    )
+    on_postgres.apply(fact)
+    assert on_postgres.get("/subscriptions/acme:a%22b%25_%5Cü")["ref"] == "acme:row_1"
+
+
+def test_asking_to_collect_works_on_postgres(on_postgres: Api) -> None:
+    ref = Ref("acme", "i1")
+    on_postgres.apply(
+        InvoiceFinalized(at=START, ref=ref, customer_id="c1", currency="EUR", total=1, taxes=0, due=1)
+    )
+    first = on_postgres.ok("POST", "/invoices/acme:i1/collect", status=202)
+    assert on_postgres.ok("POST", "/invoices/acme:i1/collect", status=202) == first
