@@ -23,6 +23,7 @@ from billhook import effects, events, provider
 from billhook.config import ConnectionConfig, Setting, settings_of
 from billhook.hookspecs import ConnectionContext, ConnectionState, HookSpecs, HttpClients, ProviderSandbox
 from billhook.plugins import Installed, Registry, installed_plugins
+from billhook_web import logs
 from billhook_web.settings import HostSettings, read_configuration
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -55,7 +56,7 @@ def plain(docstring: str | None) -> str:
     text = re.sub(r"\s*:raises (\w+): ", r"\n- raises `\1`: ", text)
     text = re.sub(r"(?<!\n)\n- ", r"\n\n- ", text, count=1)
     text = re.sub(r"\n(\*Since)", r"\n\n\1", text)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+    return safe(re.sub(r"\n{3,}", "\n\n", text).strip())
 
 
 def signature(function: Callable[..., Any]) -> str:
@@ -67,7 +68,13 @@ def signature(function: Callable[..., Any]) -> str:
 
 def row(*cells: str) -> str:
     """Return one line of a table."""
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(safe(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def safe(text: str) -> str:
+    """Escape what Markdown would take for HTML; code stays."""
+    parts = text.split("`")
+    return "`".join(part.replace("<", "&lt;") if at % 2 == 0 else part for at, part in enumerate(parts))
 
 
 def table(head: tuple[str, ...], rows: Iterator[str]) -> str:
@@ -244,13 +251,16 @@ def _effect(kind: Any) -> str:
 
 
 def api() -> str:
-    """Describe every route of the OpenAPI document."""
+    """Describe every route of the OpenAPI document, then every object that goes in or out."""
     document = openapi()
     parts = []
     for path, operations in sorted(document["paths"].items()):
         for method in ("get", "put", "post", "patch", "delete"):
             if method in operations:
                 parts.append(_operation(path, method, operations[method], document))
+    answers = sorted(document["components"]["schemas"].items())
+    parts.append("## Objects")
+    parts += [_object(name, schema, document) for name, schema in answers if name != "PaginationMetadata"]
     return "\n\n".join(parts)
 
 
@@ -272,7 +282,7 @@ def openapi() -> dict[str, Any]:
 
 def _operation(path: str, method: str, operation: dict[str, Any], document: dict[str, Any]) -> str:
     about = "\n\n".join(part for part in (operation.get("summary"), operation.get("description")) if part)
-    parts = [f"## `{method.upper()} {path}`", plain(about)]
+    parts = [f"## `{method.upper()} {path}`", plain(about), _terms(operation)]
     asked = [_resolved(each, document) for each in operation.get("parameters", [])]
     asked = [each for each in asked if each["in"] in ("query", "header")]
     if asked:
@@ -282,6 +292,29 @@ def _operation(path: str, method: str, operation: dict[str, Any], document: dict
         schema = _resolved(content["application/json"]["schema"], document)
         parts.append("Body:\n\n" + table(("Field", "Type", "Meaning"), _properties(schema, document)))
     return "\n\n".join(part for part in parts if part)
+
+
+def _terms(operation: dict[str, Any]) -> str:
+    """Say which scope is needed and what is answered when it goes well."""
+    scopes = [scope for way in operation.get("security", []) for scope in way.get("bearer", [])]
+    answers = [
+        f"{status} {_named(answer)}".strip()
+        for status, answer in sorted(operation["responses"].items())
+        if status.startswith("2")
+    ]
+    return f"Scope: {', '.join(f'`{scope}`' for scope in scopes) or 'none'}. Answers {', '.join(answers)}."
+
+
+def _named(answer: dict[str, Any]) -> str:
+    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    return f"`{schema['$ref'].rpartition('/')[2]}`" if "$ref" in schema else ""
+
+
+def _object(name: str, schema: dict[str, Any], document: dict[str, Any]) -> str:
+    fields_of_it = table(("Field", "Type", "Meaning"), _properties({**schema, "required": []}, document))
+    return "\n\n".join(
+        part for part in (f"### `{name}`", plain(schema.get("description")), fields_of_it) if part
+    )
 
 
 def _parameter(parameter: dict[str, Any]) -> str:
@@ -297,12 +330,24 @@ def _properties(schema: dict[str, Any], document: dict[str, Any]) -> Iterator[st
     for name, given in schema.get("properties", {}).items():
         known = _resolved(given, document)
         need = " *Required.*" if name in schema.get("required", []) else ""
-        yield row(f"`{name}`", _schema(known), given.get("description", known.get("description", "")) + need)
+        about = given.get("description", "" if known is not given else known.get("description", ""))
+        yield row(f"`{name}`", _kind(given, document), about + need)
+
+
+def _kind(given: dict[str, Any], document: dict[str, Any]) -> str:
+    """Name a referred object, of a list what is in it."""
+    whole = [given, *given.get("allOf", []), *given.get("anyOf", [])]
+    named = next((each["$ref"].rpartition("/")[2] for each in whole if "$ref" in each), None)
+    if named is not None:
+        return f"`{named}`"
+    if "items" in given:
+        return f"list of {_kind(given['items'], document)}"
+    return _schema(given)
 
 
 def _schema(schema: dict[str, Any]) -> str:
     if "enum" in schema:
-        return ", ".join(f"`{each}`" for each in schema["enum"])
+        return ", ".join(f"`{each}`" for each in schema["enum"] if each is not None)
     kinds = schema.get("type", "object")
     words = [kinds] if isinstance(kinds, str) else [each for each in kinds if each != "null"]
     return " or ".join(words) + (f" ({schema['format']})" if "format" in schema else "")
@@ -344,6 +389,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when a page is stale")
     check = parser.parse_args().check
+    logs.configure("WARNING")
     stale = [name for name in GENERATED if rendered(name) != (PAGES / name).read_text(encoding="utf-8")]
     for name in stale:
         sys.stdout.write(f"{'stale' if check else 'written'}: docs/reference/{name}\n")

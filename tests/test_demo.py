@@ -10,16 +10,20 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
 
 import billhook_dodo
 import billhook_lago
-from billhook.clock import Clock
+from billhook.clock import Clock, SystemClock
 from billhook.hookspecs import ConnectionContext, hookimpl
 from billhook.plugins import Installed
 from billhook.provider import PaymentProvider, WebhookSource
 from billhook_dodo.config import DodoConfig
 from billhook_dodo.sandbox import DodoSandbox, create_sandbox
 from billhook_dodo.sandbox.story import DodoStory
+from billhook_lago.sandbox import create_sandbox as create_lago
 from billhook_web.demo import run
 from billhook_web.demo.story import STEPS
 
@@ -121,3 +125,15 @@ def test_a_port_that_is_taken_is_named() -> None:
         code, printed = tell(port=port)
     assert code == 1
     assert f"Port {port} is taken." in printed
+
+
+def test_a_sandbox_that_is_served_under_a_path_finds_its_routes_and_links_to_itself() -> None:
+    sandbox = create_lago(clock=SystemClock(), webhook_url=None)
+    client = Client(DispatcherMiddleware(NotFound(), {"/sandbox/lago": sandbox.wsgi}))
+    headers = {"Authorization": f"Bearer {sandbox.environment('http://localhost')['API_KEY']}"}
+    root = "/sandbox/lago/api/v1/customers"
+    made = client.post(root, json={"customer": {"external_id": "a/b", "name": "Ada"}}, headers=headers)
+    assert made.status_code == 200
+    assert client.get(f"{root}/a%2Fb", headers=headers).status_code == 200
+    portal = client.get(f"{root}/a%2Fb/portal_url", headers=headers).get_json()["customer"]["portal_url"]
+    assert portal.startswith("http://localhost/sandbox/lago/")

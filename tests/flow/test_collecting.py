@@ -49,7 +49,7 @@ def test_a_soft_decline_is_recorded_and_tried_again_by_schedule(flow: Flow) -> N
     flow.skip(2 * DAY)
     assert len(flow.dodo.checkouts) == 1
     flow.skip(1 * DAY)
-    first, second = flow.dodo.checkouts
+    _, second = flow.dodo.checkouts
     request = [each for each in flow.dodo.requests if each.path == "/checkouts"][-1]
     assert request.headers["Idempotency-Key"] == f"lago-inv-{invoice['lago_id']}-attempt-2"
     flow.dodo.pay(second["session_id"])

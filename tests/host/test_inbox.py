@@ -63,13 +63,15 @@ def test_a_lease_that_ran_out_can_be_taken_again(db: Database) -> None:
 
 def test_due_lists_what_waits_and_nothing_else(db: Database) -> None:
     first, second, third = (add(db, key) for key in ("a", "b", "c"))
-    assert first and second and third
+    assert first is not None
+    assert second is not None
     with db.begin() as tx:
         inbox.finish(tx, first, now=NOW, facts=1)
         inbox.postpone(tx, second, due_at=NOW + timedelta(minutes=5), error="down")
     with db.read() as tx:
-        assert list(inbox.due(tx, now=NOW, limit=10)) == [third]
-        assert list(inbox.due(tx, now=NOW + timedelta(minutes=5), limit=10)) == [third, second]
+        assert inbox.due(tx, now=NOW, limit=10) == [(third, NOW)]
+        later = NOW + timedelta(minutes=5)
+        assert inbox.due(tx, now=later, limit=10) == [(third, NOW), (second, later)]
 
 
 def test_a_dead_letter_can_be_replayed(db: Database) -> None:

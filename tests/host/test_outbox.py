@@ -77,7 +77,7 @@ def test_an_effect_with_a_date_waits_for_it_and_can_be_hastened(db: Database) ->
     sooner = CollectInvoice(invoice=Ref("acme", "in_2"), not_before=NOW + timedelta(days=3))
     (other,) = plan(db, sooner)
     with db.begin() as tx:
-        assert outbox.hasten(tx, sooner.key, now=NOW) == other
+        assert outbox.hasten(tx, sooner, now=NOW) == other
     assert claim(db, other) is not None
 
 

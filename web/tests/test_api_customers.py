@@ -95,14 +95,14 @@ def test_every_wrong_field_is_named_at_once(api) -> None:
         "locale": "de_DE!",
         "timezone": "Berlin/Europe",
         "tax_id": "1\u0000",
-        "nmae": "x",
+        "names": "x",
     }
     problem = api.refused("PUT", "/customers/acct_1", 422, body=body)
     wrong = {each["field"] for each in problem["errors"]}
     assert wrong == {
-        "name", "email", "address.country", "address.zip", "currency", "locale", "timezone", "tax_id", "nmae",
+        "name", "email", "address.country", "address.zip", "currency", "locale", "timezone", "tax_id", "names",
     }  # fmt: skip
-    (unknown,) = [each for each in problem["errors"] if each["field"] == "nmae"]
+    (unknown,) = [each for each in problem["errors"] if each["field"] == "names"]
     assert "did you mean 'name'?" in unknown["message"]
     assert "email" in unknown["allowed"]
     api.refused("GET", "/customers/acct_1", 404)

@@ -77,7 +77,9 @@ def test_every_error_is_documented_as_a_problem(api) -> None:
         assert set(response["content"]) == {"application/problem+json"}
 
 
-def test_operation_ids_of_routes_are_in_the_documents_tags(api) -> None:
+def test_every_operation_has_an_id_of_its_own_and_a_known_tag(api) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(api)]
+    assert len(ids) == len(set(ids))
     tags = {each["name"] for each in api.document["tags"]}
     assert all(set(operation["tags"]) <= tags for _, _, operation in operations(api))
 

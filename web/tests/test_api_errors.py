@@ -37,6 +37,11 @@ def test_an_unknown_page_stays_a_page(api) -> None:
     assert answer.headers["X-Request-Id"]
 
 
+def test_no_answer_of_the_api_may_be_kept_by_a_cache(api) -> None:
+    assert api.answer("GET", "/customers").headers["Cache-Control"] == "no-store"
+    assert api.answer("GET", "/customers/nobody").headers["Cache-Control"] == "no-store"
+
+
 def test_a_wrong_method_says_which_are_allowed(api) -> None:
     answer = api.client.delete("/api/v1/customers")
     assert (answer.status_code, answer.content_type) == (405, "application/problem+json")
@@ -157,8 +162,8 @@ def test_a_query_that_cannot_be_used_names_its_field(api, path: str, query: str,
 
 
 def test_several_wrong_fields_of_a_query_are_all_named(api) -> None:
-    problem = api.refused("GET", "/invoices?limit=0&status=open&staus=x", 422)
-    assert {each["field"] for each in problem["errors"]} == {"limit", "status", "staus"}
+    problem = api.refused("GET", "/invoices?limit=0&status=open&statuses=x", 422)
+    assert {each["field"] for each in problem["errors"]} == {"limit", "status", "statuses"}
     (status,) = [each for each in problem["errors"] if each["field"] == "status"]
     assert "succeeded" in status["allowed"]
 

@@ -21,11 +21,15 @@ _REFUND = "refund/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectInvoice:
-    """Collect an invoice: the ``attempt``-th try, not before ``not_before`` (None: at once)."""
+    """Collect an invoice: the ``attempt``-th try, not before ``not_before`` (None: at once).
+
+    ``present``: the customer is waiting in a browser for something to pay at.
+    """
 
     kind: Literal["collect_invoice"] = "collect_invoice"
     invoice: Ref
     attempt: int = 1
+    present: bool = False
     not_before: datetime | None = None
 
     @property

@@ -85,7 +85,10 @@ class ConnectionContext:
 
 @runtime_checkable
 class ProviderSandbox(Protocol):
-    """A stand-in for a provider that speaks its wire format; for tests, the demo and ``billhook sandbox``."""
+    """A stand-in for a provider that speaks its wire format; for tests, the demo and ``billhook sandbox``.
+
+    One that also has an attribute ``story`` (see :mod:`billhook.testing.story`) can take a part in ``billhook demo``.
+    """
 
     @property
     def wsgi(self) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from datetime import datetime
 
 import dramatiq
 import structlog
@@ -66,7 +67,7 @@ class BackgroundWork:
         )
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_forever, name="billhook-sweeper", daemon=True)
-        self._woken: dict[tuple[str, int], float] = {}
+        self._woken: dict[tuple[str, int, datetime], float] = {}
 
     def start(self) -> None:
         """Begin to work."""
@@ -93,12 +94,12 @@ class BackgroundWork:
         due = sweep(self._runtime.db, now=self._runtime.clock.now())
         now = monotonic()
         self._woken = {row: at for row, at in self._woken.items() if now - at < REMIND_SECONDS}
-        for inbox_id in due.inbox:
-            if self._is_new(("inbox", inbox_id), now):
+        for inbox_id, since in due.inbox:
+            if self._is_new(("inbox", inbox_id, since), now):
                 self._wake.inbox(inbox_id)
-        for effect_id in due.effects:
-            if self._is_new(("effect", effect_id), now):
+        for effect_id, since in due.effects:
+            if self._is_new(("effect", effect_id, since), now):
                 self._wake.effects([effect_id])
 
-    def _is_new(self, row: tuple[str, int], now: float) -> bool:
+    def _is_new(self, row: tuple[str, int, datetime], now: float) -> bool:
         return self._woken.setdefault(row, now) == now

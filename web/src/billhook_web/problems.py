@@ -88,6 +88,7 @@ def _close_request(response: Response) -> Response:
     if g.named_here:
         response.headers["X-Request-Id"] = g.request_id
     if request.path.startswith(API_PATH):
+        response.headers.setdefault("Cache-Control", "no-store")
         rule = request.url_rule.rule if request.url_rule else None
         took = round((monotonic() - g.began) * 1000)
         log.info(
@@ -115,15 +116,18 @@ def _on_http(exc: HTTPException) -> Any:
 
 def _on_bug(exc: Exception) -> Any:
     """Nobody foresaw it. The log says where, without the message: it may quote what was sent."""
-    frames = traceback.extract_tb(exc.__traceback__)[-8:]
-    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    log.error("request.failed", error=type(exc).__name__, where=where)
+    log.error("request.failed", error=type(exc).__name__, where=_where(exc))
     return _on_http(InternalServerError("Something went wrong here; the log names it by this request_id."))
 
 
 def _on_database(exc: Exception) -> Response:
-    log.warning("database.unreachable", error=type(exc).__name__)
+    log.error("database.failed", error=type(exc).__name__, where=_where(exc))
     return _in_its_form(_retry("The database does not answer.", None))
+
+
+def _where(exc: Exception) -> list[str]:
+    frames = traceback.extract_tb(exc.__traceback__)[-8:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def _in_its_form(response: Response) -> Response:

@@ -61,6 +61,7 @@ def needs(scope: str) -> Callable[[View], View]:
         described = deepcopy(getattr(view, "_apidoc", {}))
         described["manual_doc"] = {
             **described.get("manual_doc", {}),
+            "operationId": view.__name__,
             "security": [{"bearer": [scope]}],
             "responses": {"401": "UNAUTHORIZED", "403": "FORBIDDEN"},
         }

@@ -82,9 +82,9 @@ class Stage:
         for role in self.cast.roles:
             role.sandbox.tick()
         due = sweep(self.runtime.db, now=self.clock.now())
-        for inbox_id in due.inbox:
+        for inbox_id, _ in due.inbox:
             self.wake.inbox(inbox_id)
-        self.wake.effects(due.effects)
+        self.wake.effects(effect_id for effect_id, _ in due.effects)
         self.settle()
 
     def skip_until(self, happened: Callable[[], bool], *, by: timedelta, most: timedelta) -> timedelta:
@@ -101,12 +101,18 @@ class Stage:
         return passed
 
     def _left(self) -> list[str]:
-        """Name what is due and not finished in the host."""
+        """Name what is not finished: webhooks that nobody holds back, and what is due in the host."""
         now = self.clock.now()
         with self.runtime.db.read() as tx:
             rows = inbox.page(tx, status=inbox.InboxStatus.RECEIVED, limit=BATCH)
             effects = [row for status in outbox.OPEN for row in outbox.page(tx, status=status, limit=BATCH)]
+        senders = {role.name: role.story.webhooks for role in self.cast.roles}
         return [
+            *(
+                f"webhooks of {name}"
+                for name, sender in senders.items()
+                if sender.waiting() and not sender.hold
+            ),
             *(f"{row.connection} {row.type}" for row in rows if row.due_at is not None and row.due_at <= now),
             *(row.key for row in effects if row.due_at <= now),
         ]

@@ -100,7 +100,7 @@ class Jobs:
                 return self._sync_customer(tx, effect)
 
     def _collect(self, tx: Tx, effect: CollectInvoice, *, again: bool) -> Job | Skip:
-        plan = self._collecting.plan(tx, effect.invoice, attempt=effect.attempt, present=False)
+        plan = self._collecting.plan(tx, effect.invoice, attempt=effect.attempt, present=effect.present)
         match plan:
             case str():
                 return Skip(why=plan)

@@ -124,8 +124,8 @@ class Paying:
         tries a dead one again.
         """
         now = self._clock.now()
-        effect = CollectInvoice(invoice=invoice, attempt=number)
-        added = outbox.add(tx, effect, now=now) or outbox.hasten(tx, effect.key, now=now)
+        effect = CollectInvoice(invoice=invoice, attempt=number, present=True)
+        added = outbox.add(tx, effect, now=now) or outbox.hasten(tx, effect, now=now)
         row = None if added else outbox.find(tx, effect.key)
         if row is None:
             return added or 0, number

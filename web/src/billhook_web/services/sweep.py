@@ -13,10 +13,10 @@ BATCH = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """Rows whose time has come."""
+    """Rows whose time has come, each with the instant it came: a row that was put off again is another one."""
 
-    inbox: tuple[int, ...]
-    effects: tuple[int, ...]
+    inbox: tuple[tuple[int, datetime], ...]
+    effects: tuple[tuple[int, datetime], ...]
 
 
 def sweep(db: Database, *, now: datetime) -> Due:

@@ -78,10 +78,12 @@ def claim(tx: Tx, inbox_id: int, *, now: datetime, lease: timedelta) -> InboxRow
     return None if row is None else _row(row)
 
 
-def due(tx: Tx, *, now: datetime, limit: int) -> Sequence[int]:
-    """List deliveries that wait to be processed: never woken, or left by a process that died."""
-    statement = select(inbox.c.id).where(_claimable(now)).order_by(inbox.c.due_at).limit(limit)
-    return tx.execute(skip_locked(statement, tx)).scalars().all()
+def due(tx: Tx, *, now: datetime, limit: int) -> list[tuple[int, datetime]]:
+    """List deliveries that wait to be processed, and since when: never woken, or left by a process that died."""
+    statement = (
+        select(inbox.c.id, inbox.c.due_at).where(_claimable(now)).order_by(inbox.c.due_at).limit(limit)
+    )
+    return [(row.id, row.due_at) for row in tx.execute(skip_locked(statement, tx))]
 
 
 def finish(tx: Tx, inbox_id: int, *, now: datetime, facts: int) -> None:

@@ -106,10 +106,11 @@ def claim(tx: Tx, effect_id: int, *, now: datetime, lease: timedelta) -> EffectR
     return None if row is None else _row(row)
 
 
-def due(tx: Tx, *, now: datetime, limit: int) -> Sequence[int]:
-    """List effects whose time has come: never woken, waiting for a retry or a date, or left by a process that died."""
-    statement = select(effects.c.id).where(_claimable(now)).order_by(effects.c.due_at).limit(limit)
-    return tx.execute(skip_locked(statement, tx)).scalars().all()
+def due(tx: Tx, *, now: datetime, limit: int) -> list[tuple[int, datetime]]:
+    """List effects whose time has come, and when it came: never woken, to be tried again, or left by a dead process."""
+    statement = select(effects.c.id, effects.c.due_at).where(_claimable(now))
+    statement = statement.order_by(effects.c.due_at).limit(limit)
+    return [(row.id, row.due_at) for row in tx.execute(skip_locked(statement, tx))]
 
 
 def next_in_lane(tx: Tx, lane: str, *, now: datetime) -> int | None:
@@ -151,12 +152,12 @@ def go_round_again(tx: Tx, effect_id: int, *, due_at: datetime) -> None:
     tx.execute(update(effects).where(effects.c.id == effect_id).values(**values))
 
 
-def hasten(tx: Tx, key: str, *, now: datetime) -> int | None:
-    """Make a waiting effect due now; None when none with this key waits."""
+def hasten(tx: Tx, effect: Effect, *, now: datetime) -> int | None:
+    """Make a waiting effect due now, as ``effect`` says it; None when none with this key waits."""
     statement = (
         update(effects)
-        .where(effects.c.key == key, effects.c.status == EffectStatus.PENDING)
-        .values(due_at=now)
+        .where(effects.c.key == effect.key, effects.c.status == EffectStatus.PENDING)
+        .values(due_at=now, body=to_json(effect))
         .returning(effects.c.id)
     )
     return tx.execute(statement).scalar_one_or_none()
