@@ -142,11 +142,9 @@ def test_an_effect_shows_every_try_at_it(api) -> None:
     effect_id = a_collection(api)
     waiting = api.get(f"/effects/{effect_id}")
     assert (waiting["kind"], waiting["subject"], waiting["attempts"]) == ("collect_invoice", "acme:i1", [])
-    assert waiting["values"] == {
-        "invoice": {"connection": "acme", "id": "i1"},
-        "attempt": 1,
-        "not_before": None,
-    }
+    assert waiting["values"]["invoice"] == {"connection": "acme", "id": "i1"}
+    assert waiting["values"]["attempt"] == 1
+    assert "kind" not in waiting["values"]
     api.runtime.delivery.deliver(effect_id)
     done = api.get(f"/effects/{effect_id}")
     assert (done["status"], done["attempt_count"]) == ("done", 1)

@@ -26,7 +26,6 @@ from billhook_web.app import create_app
 from billhook_web.demo.casting import Cast, find_cast
 from billhook_web.demo.loopback import Loopback
 from billhook_web.runtime import Runtime, build_runtime
-from billhook_web.services.sweep import sweep
 from billhook_web.settings import read_configuration
 from billhook_web.stores import inbox, outbox, schema
 
@@ -37,7 +36,7 @@ PATIENCE_SECONDS: Final = 15.0
 """How long the story waits, by the machine's clock, for what must happen now."""
 
 LOOK_SECONDS: Final = 0.02
-SWEEP_SECONDS: Final = 0.1
+SWEEP_SECONDS: Final = 0.05
 STOP_SECONDS: Final = 5.0
 BATCH: Final = 500
 
@@ -56,7 +55,6 @@ class Stage:
     cast: Cast
     clock: ShiftedClock
     runtime: Runtime
-    wake: Wake
     courier: Courier
     patience: float
 
@@ -81,10 +79,6 @@ class Stage:
         self.clock.advance(span)
         for role in self.cast.roles:
             role.sandbox.tick()
-        due = sweep(self.runtime.db, now=self.clock.now())
-        for inbox_id, _ in due.inbox:
-            self.wake.inbox(inbox_id)
-        self.wake.effects(effect_id for effect_id, _ in due.effects)
         self.settle()
 
     def skip_until(self, happened: Callable[[], bool], *, by: timedelta, most: timedelta) -> timedelta:
@@ -178,7 +172,6 @@ def open_stage(
             cast=cast_,
             clock=clock,
             runtime=runtime,
-            wake=wake,
             courier=stack.enter_context(Courier(cast_).walking()),
             patience=patience,
         )
