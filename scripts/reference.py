@@ -183,7 +183,7 @@ def hooks() -> str:
             *(_class(each) for each in given),
             "## What a plugin's objects offer",
             *(_class(each) for each in offered),
-            "## The values that go to and fro",
+            "## The values that are exchanged",
             *(_fields_of(each) for each in values),
         ]
     )

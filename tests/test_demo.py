@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from rich.console import Console
@@ -24,8 +27,12 @@ from billhook_dodo.config import DodoConfig
 from billhook_dodo.sandbox import DodoSandbox, create_sandbox
 from billhook_dodo.sandbox.story import DodoStory
 from billhook_lago.sandbox import create_sandbox as create_lago
-from billhook_web.demo import run
+from billhook_web.demo import run, stay
+from billhook_web.demo.api import Api
+from billhook_web.demo.play import Play
+from billhook_web.demo.stage import open_stage
 from billhook_web.demo.story import STEPS
+from billhook_web.demo.telling import Telling
 
 LAGO = Installed(name="lago", load=lambda: billhook_lago)
 DODO = Installed(name="dodo", load=lambda: billhook_dodo)
@@ -105,6 +112,32 @@ def test_a_payment_that_is_lost_makes_the_story_fail() -> None:
     assert "✗ Lago has the invoice as paid in full" in printed
     assert "expected: (<PaymentStatus.SUCCEEDED" in printed
     assert "did not come out as told" in printed
+
+
+def test_it_stays_up_with_every_address_it_prints_until_it_is_stopped() -> None:
+    paper = StringIO()
+    telling = Telling(Console(file=paper, width=120, color_system=None, highlight=False))
+    answers: dict[str, int] = {}
+
+    def look_around() -> None:
+        for url in re.findall(r"http://\S+", paper.getvalue()):
+            answers[urlsplit(url).path.split("/")[-1] or url] = api.visit(url).status
+        raise KeyboardInterrupt
+
+    with open_stage(port=0, patience=20) as stage, closing(Api(stage.url, stage.api_key)) as api:
+        stay(Play(stage, telling, api), wait=look_around)
+        assert stage.api_key in paper.getvalue()
+    pay_link, *_ = re.findall(r"/pay/(\S+)", paper.getvalue())
+    assert answers.pop(pay_link) == 200
+    webhook_doors = {"lago": 405, "dodo": 405}  # they take POST only
+    assert answers == {
+        "v1": 404,
+        "docs": 200,
+        f"{stage.url}/sandbox/lago/_sandbox/": 200,
+        f"{stage.url}/sandbox/dodo/_sandbox/": 200,
+        **webhook_doors,
+    }
+    assert "Stopped." in paper.getvalue()
 
 
 @pytest.mark.parametrize(

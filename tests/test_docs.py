@@ -13,11 +13,11 @@ import pytest
 from scripts import reference
 
 from billhook import effects, events
-from billhook.config import settings_of
+from billhook.config import load_connection, settings_of
 from billhook.hookspecs import HookSpecs
 from billhook_web.auth import SCOPES
 from billhook_web.cli import main
-from billhook_web.settings import HostSettings
+from billhook_web.settings import HostSettings, read_configuration
 from tests.documents import DOCS, PAGES, REFERENCE, ROOT, anchors, blocks, links, named, spans, text_of
 
 LONGEST_DECISION = 50
@@ -116,6 +116,21 @@ def test_every_event_and_effect_is_documented() -> None:
         each.default for kind in get_args(effects.Effect) for each in fields(kind) if each.name == "kind"
     }
     assert events.EVENT_TYPES | kinds == headings
+
+
+def test_the_example_of_a_file_can_be_read(tmp_path: Path) -> None:
+    (block,) = [each for each in blocks(REFERENCE / "environment.md") if each.language == "toml"]
+    file = tmp_path / "billhook.toml"
+    file.write_text(block.code, encoding="utf-8")
+    configuration = read_configuration({"BILLHOOK_CONFIG": str(file)})
+    assert [each.name for each in configuration.connections] == ["lago", "dodo"]
+    secrets = {
+        "DODO_API_KEY": "key",
+        "DODO_WEBHOOK_SECRET": reference.DOCS_ENVIRONMENT["DODO_WEBHOOK_SECRET"],
+    }
+    config = reference.connection_configs()["dodo"]
+    dodo = load_connection(config, "dodo", env=secrets, table=configuration.tables["dodo"])
+    assert dodo.model_dump()["products"] == {"EUR": "pdt_0000000001"}
 
 
 # --- nothing that is not there ---------------------------------------------------------------------------------------

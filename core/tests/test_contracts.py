@@ -209,7 +209,7 @@ def test_what_the_customer_does_at_a_fake_provider_comes_back_as_facts(virtual_c
     provider, request = FakeProvider(clock=virtual_clock), make_collect_request(4900, "EUR", invoice="1")
     session = provider.collect(request).session
     declined = provider.decline(request)
-    assert (declined.session, declined.metadata["billhook_key"]) == (session, "lago-inv-1")
+    assert (declined.session, declined.metadata["billhook_key"]) == (session, "acme-inv-1")
     assert session is not None
     assert provider.checkout_usable(session)
     paid = provider.pay(request)

@@ -79,10 +79,10 @@ def test_a_new_customer_gets_a_page_to_pay_at(provider, sandbox, clock):
     [call] = sent(sandbox, "/checkouts")
     [item] = call.json.pop("product_cart")
     assert (item["quantity"], item["amount"]) == (1, 12000)
-    assert call.headers["Idempotency-Key"] == "lago-inv-i1"
+    assert call.headers["Idempotency-Key"] == "acme-inv-i1"
     assert call.json == {
         "billing_currency": "EUR",
-        "metadata": {"billhook_key": "lago-inv-i1", "lago_invoice_id": "i1"},
+        "metadata": {"billhook_key": "acme-inv-i1", "acme_invoice_id": "i1"},
         "return_url": "https://billing.example.com/pay/token",
         "feature_flags": {"allow_discount_code": False, "allow_currency_selection": False},
         "customer": {"email": "acme@example.com", "name": "Acme GmbH"},
@@ -99,7 +99,7 @@ def test_a_new_customer_gets_a_page_to_pay_at(provider, sandbox, clock):
 def test_the_page_takes_exactly_the_invoices_amount(provider, sandbox):
     paid = sandbox.pay(provider.collect(asked(12000)).session)
     assert (paid["total_amount"], paid["currency"]) == (12000, "EUR")
-    assert paid["metadata"]["billhook_key"] == "lago-inv-i1"
+    assert paid["metadata"]["billhook_key"] == "acme-inv-i1"
 
 
 def test_what_is_not_known_of_a_customer_is_left_out(provider, sandbox):
@@ -119,7 +119,7 @@ def test_metadata_is_cut_to_what_dodo_takes_and_our_key_stays(provider, sandbox)
     given = {f"note {number} " + "k" * 60: "v" * 600 for number in range(80)}
     provider.collect(asked(metadata=given))
     metadata = sent(sandbox, "/checkouts")[0].json["metadata"]
-    assert metadata["billhook_key"] == "lago-inv-i1"
+    assert metadata["billhook_key"] == "acme-inv-i1"
     assert len(metadata) == 50
     assert max(map(len, metadata)) == 40
     assert max(map(len, metadata.values())) == 500
@@ -136,12 +136,12 @@ def test_a_mandate_is_charged_without_the_customer(provider, sandbox, clock):
     assert collected.payment == Ref("dodo", paid["payment_id"])
     assert (paid["status"], paid["total_amount"], paid["charge_type"]) == ("succeeded", 4900, "on_demand")
     [call] = sent(sandbox, CHARGE)
-    assert call.headers["Idempotency-Key"] == "lago-inv-i1"
+    assert call.headers["Idempotency-Key"] == "acme-inv-i1"
     assert call.json == {
         "product_price": 4900,
         "product_currency": "EUR",
         "product_description": "Invoice TEST-i1",
-        "metadata": {"billhook_key": "lago-inv-i1", "lago_invoice_id": "i1"},
+        "metadata": {"billhook_key": "acme-inv-i1", "acme_invoice_id": "i1"},
     }
 
 
@@ -175,7 +175,7 @@ def test_a_charge_under_way_is_waited_for(provider, sandbox, clock):
     sandbox.settings.charge_delay = timedelta(hours=1)
     mandate = agree(sandbox, clock)
     provider.collect(asked(mandates=(mandate,)))
-    other = replace(asked(mandates=(mandate,)), key="lago-inv-i2")
+    other = replace(asked(mandates=(mandate,)), key="acme-inv-i2")
     with pytest.raises(Temporary) as caught:
         provider.collect(other)
     assert caught.value.retry_after == timedelta(minutes=10)
@@ -185,7 +185,7 @@ def test_a_charge_under_way_is_waited_for(provider, sandbox, clock):
 def test_a_mandate_that_dodo_does_not_charge_any_more_gives_way_to_the_next_rung(provider, sandbox, clock):
     mandate = agree(sandbox, clock, card=FAILS_LATER)
     provider.collect(asked(mandates=(mandate,)))
-    collected = provider.collect(replace(asked(mandates=(mandate,)), key="lago-inv-i2"))
+    collected = provider.collect(replace(asked(mandates=(mandate,)), key="acme-inv-i2"))
     assert collected.by == "checkout"
     assert [paid["status"] for paid in sandbox.payments] == ["failed"]
 
@@ -215,7 +215,7 @@ def test_the_next_try_collects_the_dues_the_way_dodo_allows(provider, sandbox, c
 
 def test_dues_of_another_invoice_or_amount_are_not_collected(provider, sandbox, clock):
     mandate = failed_once(provider, sandbox, clock)
-    other = replace(asked(attempt=2, mandates=(mandate,)), key="k2", invoice=Ref("lago", "i2"))
+    other = replace(asked(attempt=2, mandates=(mandate,)), key="k2", invoice=Ref("acme", "i2"))
     assert provider.collect(other).by == "checkout"
     assert provider.collect(asked(5000, attempt=2, mandates=(mandate,))).by == "checkout"
     assert sent(sandbox, "/update-payment-method") == []

@@ -15,9 +15,11 @@ from billhook.clock import new_token
 from billhook_web import logs
 from billhook_web.actors import BackgroundWork, Wake
 from billhook_web.app import create_app
+from billhook_web.auth import ensure_bootstrap_key
 from billhook_web.logs import WSGIApplication
 from billhook_web.runtime import Runtime, build_runtime
 from billhook_web.settings import read_configuration
+from billhook_web.stores import schema
 
 STOP_SECONDS = 25.0
 """How long background work may go on with what it is doing after it was told to stop."""
@@ -37,6 +39,8 @@ def create(*, background: bool | None = None) -> WSGIApplication:
     configuration = read_configuration(os.environ)
     logs.configure(configuration.host.log_level)
     runtime = build_runtime(configuration)
+    if schema.is_current(runtime.db):
+        ensure_bootstrap_key(runtime)
     wake = Wake(runtime)
     app = create_app(runtime, wake)
     work = None

@@ -106,7 +106,7 @@ def make_collect_request(
     currency: str,
     *,
     invoice: str,
-    connection: str = "lago",
+    connection: str = "acme",
     attempt: int = 1,
     mandates: tuple[Mandate, ...] = (),
     present: bool = False,

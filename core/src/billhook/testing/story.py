@@ -47,12 +47,9 @@ class StoryInvoice:
     """An invoice as the billing engine has it. ``paid`` is what the engine knows to have been paid."""
 
     id: str
-    number: str
-    customer_id: str
     total: Money
     paid: Money
     payment_status: PaymentStatus
-    disputed: bool
     credit_notes: tuple[StoryCreditNote, ...] = ()
 
 

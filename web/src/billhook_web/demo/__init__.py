@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from rich.console import Console
@@ -20,7 +20,7 @@ from billhook_web.demo.stage import PATIENCE_SECONDS, Stage, open_stage
 from billhook_web.demo.story import STEPS
 from billhook_web.demo.telling import Telling
 
-__all__ = ["run"]
+__all__ = ["run", "stay"]
 
 _LAST_BILL = Money(4_200, "EUR")
 _INTERRUPTED = 130  # as shells say it
@@ -50,7 +50,7 @@ def run(
                 play = Play(stage, told, api)
                 all_well = _tell(play)
                 if not once:
-                    _stay(play)
+                    stay(play, wait=threading.Event().wait)
             return 0 if all_well else 1
     except (PortTaken, NobodyToPlay) as exc:
         told.say(str(exc), style="bold red")
@@ -79,8 +79,8 @@ def _tell(play: Play) -> bool:
     return told.failures == 0
 
 
-def _stay(play: Play) -> None:
-    """Leave an invoice open, say where everything is, and wait for Ctrl-C."""
+def stay(play: Play, *, wait: Callable[[], object]) -> None:
+    """Leave an invoice open, say where everything is, and ``wait`` until Ctrl-C ends it."""
     stage = play.stage
     play.register("acct_ada")
     stage.settle()
@@ -89,7 +89,7 @@ def _stay(play: Play) -> None:
     play.telling.places("It stays up; look around", _places(stage, play.invoice(invoice_id)["pay_url"]))
     play.telling.say("Ctrl-C ends it.")
     try:
-        threading.Event().wait()
+        wait()
     except KeyboardInterrupt:
         play.telling.say("\nStopped. The database is gone with it.")
 

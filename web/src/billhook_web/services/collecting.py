@@ -15,7 +15,7 @@ import structlog
 from billhook.clock import Clock
 from billhook.effects import collection_key
 from billhook.errors import Refused
-from billhook.model import Attempt, AttemptStatus, Invoice, InvoiceStatus, Ref
+from billhook.model import Attempt, AttemptStatus, Customer, Invoice, InvoiceStatus, Mandate, Ref
 from billhook.money import Money
 from billhook.provider import BillingEngine, Collected, CollectRequest, CollectState, PaymentProvider
 from billhook_web.db import Tx
@@ -120,6 +120,15 @@ class Collecting:
         token = billing.pay_token(tx, invoice, candidate=self._new_token(), now=self._clock.now())
         return f"{self._public_url}/pay/{token}"
 
+    def _mandates(self, tx: Tx, customer: Customer, connection: str) -> tuple[Mandate, ...]:
+        """Return the customer's mandates here: by our id on them, or by the id the customer has there."""
+        found = {each.ref: each for each in billing.mandates.of_customer(tx, customer.id)}
+        there = customer.provider_ids.get(connection)
+        if there is not None:
+            named = billing.mandates.of_alias(tx, connection, there)
+            found |= {each.ref: each for each in named if each.customer_id in (None, customer.id)}
+        return tuple(found[ref] for ref in sorted(found) if ref.connection == connection)
+
     def _is_old(self, tx: Tx, invoice: Ref) -> bool:
         heard_at = ledger.heard_at(tx, str(invoice))
         return heard_at is None or self._clock.now() - heard_at > FRESH
@@ -146,7 +155,6 @@ class Collecting:
         self, tx: Tx, invoice: Invoice, attempt: Attempt, provider: PaymentProvider, *, present: bool
     ) -> CollectRequest:
         row = accounts.get_customer(tx, invoice.customer_id) if invoice.customer_id else None
-        mandates = billing.mandates.of_customer(tx, invoice.customer_id) if invoice.customer_id else ()
         return CollectRequest(
             key=attempt.key,
             attempt=attempt.number,
@@ -160,7 +168,7 @@ class Collecting:
             ),
             return_url=self.pay_url(tx, invoice.ref),
             since=attempt.created_at,
-            mandates=tuple(each for each in mandates if each.ref.connection == provider.connection),
+            mandates=self._mandates(tx, row.customer, provider.connection) if row else (),
             present=present,
         )
 

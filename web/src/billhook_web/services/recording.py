@@ -131,7 +131,7 @@ class Recorder:
         known = billing.invoices.get(tx, invoice) if invoice else None
         customer_id = getattr(fact, "customer_id", None) or (known.customer_id if known else None)
         if isinstance(fact, MandateChanged):
-            customer_id = self._connections.customer_of(fact.metadata) or self._linked(tx, fact)
+            customer_id = self._connections.customer_of(fact.metadata)
         payment = _payment_of(fact)
         return About(
             subject=str(ref),
@@ -161,11 +161,6 @@ class Recorder:
             if found is not None:
                 return found
         return None
-
-    def _linked(self, tx: Tx, fact: MandateChanged) -> str | None:
-        if fact.provider_customer is None:
-            return None
-        return accounts.customer_of_link(tx, fact.ref.connection, fact.provider_customer)
 
     # --- projecting: what does it all amount to? -----------------------------------------------------------------
 
@@ -201,13 +196,20 @@ class Recorder:
             customer_id=subscription.customer_id,
             status=subscription.status,
             at=subscription.started_at or first,
+            alias=subscription.external_id,
         )
         billing.subscriptions.put(tx, subscription.ref, subscription, row)
 
     def _project_mandate(self, tx: Tx, about: About) -> None:
         facts = [each for each in ledger.about_subject(tx, about.subject) if isinstance(each, MandateChanged)]
-        mandate = project_mandate(facts, customer_id=about.customer_id)
-        row = Row(customer_id=mandate.customer_id, status=mandate.status, at=mandate.at)
+        owners = (self._connections.customer_of(fact.metadata) for fact in facts)
+        mandate = project_mandate(facts, customer_id=next((owner for owner in owners if owner), None))
+        row = Row(
+            customer_id=mandate.customer_id,
+            status=mandate.status,
+            at=mandate.at,
+            alias=mandate.provider_customer,
+        )
         billing.mandates.put(tx, mandate.ref, mandate, row)
 
     def _project_payment_alone(self, tx: Tx, payment: Ref) -> None:

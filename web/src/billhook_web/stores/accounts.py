@@ -129,14 +129,6 @@ def link(tx: Tx, customer_id: str, connection: str, provider_id: str) -> None:
     tx.execute(statement.values(customer_id=customer_id, connection=connection, provider_id=provider_id))
 
 
-def customer_of_link(tx: Tx, connection: str, provider_id: str) -> str | None:
-    """Return the one customer with this id at the provider; None when there is none or several."""
-    t = customer_links.c
-    statement = select(t.customer_id).where(t.connection == connection, t.provider_id == provider_id).limit(2)
-    found = tx.execute(statement).scalars().all()
-    return found[0] if len(found) == 1 else None
-
-
 def put_sync(tx: Tx, customer_id: str, sync: Sync) -> None:
     """Write how far a version has come; an older version never overwrites a newer one."""
     values = {

@@ -9,7 +9,7 @@ from operator import eq, ge, lt
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Table, delete, insert, select, tuple_, update
+from sqlalchemy import Table, and_, delete, insert, select, tuple_, update
 
 from billhook.model import (
     Attempt,
@@ -34,13 +34,15 @@ _ATTEMPT = TypeAdapter(Attempt)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What lists filter and sort by."""
+    """What lists filter and sort by. ``alias`` is another id it goes by at its provider: a subscription's agreement,
+    a mandate's customer."""
 
     customer_id: str | None
     status: str
     at: datetime
     invoice: Ref | None = None
     payment: Ref | None = None
+    alias: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class Projection(Generic[T]):
             "at": row.at,
             "invoice": str(row.invoice) if row.invoice else None,
             "payment": str(row.payment) if row.payment else None,
+            "alias": row.alias,
             "body": self._adapter.dump_json(value).decode(),
         }
         changed = tx.execute(update(self._table).where(self._table.c.ref == str(ref)).values(**columns))
@@ -96,6 +99,10 @@ class Projection(Generic[T]):
     def of_customer(self, tx: Tx, customer_id: str) -> tuple[T, ...]:
         """Return what belongs to a customer, by ref."""
         return self._where(tx, self._table.c.customer_id == customer_id)
+
+    def of_alias(self, tx: Tx, connection: str, alias: str) -> tuple[T, ...]:
+        """Return what goes by this other id at the provider, by ref."""
+        return self._where(tx, and_(self._table.c.connection == connection, self._table.c.alias == alias))
 
     def page(self, tx: Tx, wanted: Filter) -> tuple[T, ...]:
         """List values, newest first."""

@@ -11,11 +11,9 @@ from sqlalchemy import select
 from billhook.events import Event, from_json
 from billhook.model import Attempt, Ref, Subscription, SubscriptionStatus
 from billhook_web.db import Tx
-from billhook_web.stores import tables
+from billhook_web.stores import billing, tables
 
 _ATTEMPT = TypeAdapter(Attempt)
-_SUBSCRIPTION = TypeAdapter(Subscription)
-_TEXT = TypeAdapter(str)
 
 _LIVELINESS = (
     SubscriptionStatus.ACTIVE,
@@ -55,20 +53,14 @@ def pay_tokens(tx: Tx, invoices: Sequence[Ref]) -> Mapping[Ref, str]:
 
 
 def subscription_called(tx: Tx, connection: str, external_id: str) -> Subscription | None:
-    """Return the row of an agreement that counts now: the live one, else the one that is to come, else the newest.
+    """Return the row of an agreement that counts now: the live one, else the one that is to come, else the newest."""
+    rows = billing.subscriptions.of_alias(tx, connection, external_id)
+    newest_first = sorted(rows, key=_age, reverse=True)
+    return min(newest_first, key=lambda row: _LIVELINESS.index(row.status), default=None)
 
-    The agreement's id is inside the stored value, so this reads the connection's rows that mention it.
-    """
-    table = tables.subscriptions
-    mention = '"external_id":' + _TEXT.dump_json(external_id).decode()
-    statement = (
-        select(table.c.body)
-        .where(table.c.connection == connection, table.c.body.contains(mention, autoescape=True))
-        .order_by(table.c.at.desc(), table.c.ref.desc())
-    )
-    rows = [_SUBSCRIPTION.validate_json(body) for body in tx.execute(statement).scalars()]
-    named = [row for row in rows if row.external_id == external_id]
-    return min(named, key=lambda row: _LIVELINESS.index(row.status), default=None)
+
+def _age(row: Subscription) -> tuple[str, Ref]:
+    return row.started_at.isoformat() if row.started_at else "", row.ref
 
 
 def facts_of_delivery(tx: Tx, inbox_id: int) -> Sequence[Event]:

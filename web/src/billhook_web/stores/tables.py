@@ -76,7 +76,7 @@ facts = Table(
     Column("payment", String(255), index=True),
     Column("invoice", String(255), index=True),
     Column("customer_id", String(255), index=True),
-    Column("inbox_id", _Id),
+    Column("inbox_id", _Id, index=True),
     Column("body", Text, nullable=False),
 )
 
@@ -127,6 +127,7 @@ def _projection(name: str) -> Table:
         Column("at", UTCDateTime, nullable=False),
         Column("invoice", String(255), index=True),
         Column("payment", String(255), index=True),
+        Column("alias", String(255), index=True),  # another id it goes by: an agreement's, a customer's there
         Column("body", Text, nullable=False),
         Index(f"ix_{name}_at_ref", "at", "ref"),
     )

@@ -81,12 +81,9 @@ def _invoice(invoice: Json, notes: Sequence[Json]) -> StoryInvoice:
     currency = invoice["currency"]
     return StoryInvoice(
         id=invoice["lago_id"],
-        number=invoice["number"],
-        customer_id=invoice["customer"]["external_id"],
         total=Money(invoice["total_amount_cents"], currency),
         paid=Money(invoice["total_paid_amount_cents"], currency),
         payment_status=PaymentStatus(invoice["payment_status"]),
-        disputed=invoice["payment_dispute_lost_at"] is not None,
         credit_notes=tuple(
             _credit_note(note) for note in notes if note["lago_invoice_id"] == invoice["lago_id"]
         ),

@@ -73,7 +73,7 @@ def _inbox_and_ledger() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_facts"),
         sa.UniqueConstraint("key", name="uq_facts_key"),
     )
-    for column in ("subject", "payment", "invoice", "customer_id"):
+    for column in ("subject", "payment", "invoice", "customer_id", "inbox_id"):
         op.create_index(f"ix_facts_{column}", "facts", [column])
 
 
@@ -125,11 +125,12 @@ def _projection(name: str) -> None:
         sa.Column("at", INSTANT, nullable=False),
         sa.Column("invoice", sa.String(255)),
         sa.Column("payment", sa.String(255)),
+        sa.Column("alias", sa.String(255)),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("ref", name=f"pk_{name}"),
     )
     op.create_index(f"ix_{name}_at_ref", name, ["at", "ref"])
-    for column in ("customer_id", "invoice", "payment"):
+    for column in ("customer_id", "invoice", "payment", "alias"):
         op.create_index(f"ix_{name}_{column}", name, [column])
 
 
