@@ -81,6 +81,8 @@ def test_partial_refunds_become_one_credit_note_each(flow: Flow) -> None:
     assert sorted(note["refund_amount_cents"] for note in notes) == [5000, 7000]
     assert {note["refund_status"] for note in notes} == {"succeeded"}
     assert {note["lago_invoice_id"] for note in notes} == {invoice["lago_id"]}
+    ours = flow.api("GET", f"/invoices/lago:{invoice['lago_id']}")
+    assert [note["refund_status"] for note in ours["credit_notes"]] == ["succeeded", "succeeded"]
     assert flow.dead() == []
 
 

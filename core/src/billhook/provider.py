@@ -260,10 +260,11 @@ class SupportsMandates(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """What the engine made of something we told it. ``ref``: its document. ``note``: what an operator should know,
-    for instance what a missing licence cost."""
+    for instance what a missing licence cost. ``facts``: how things stand after it, where no webhook will say so."""
 
     ref: Ref | None = None
     note: str | None = None
+    facts: Sequence[Event] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,10 +29,8 @@ from billhook.errors import (
     Temporary,
     Unsupported,
 )
-from billhook.http import redact
 from billhook_web.db import DatabaseError
 from billhook_web.runtime import Runtime
-from billhook_web.services.connections import all_secrets
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +63,7 @@ def install_problems(app: Flask, runtime: Runtime) -> None:
 
     @app.errorhandler(BillhookError)
     def on_billhook(exc: BillhookError) -> Response:
-        return _in_its_form(_problem_of(exc, lambda text: redact(text, all_secrets(runtime.connections))))
+        return _in_its_form(_problem_of(exc, runtime.hide))
 
 
 def _name_request() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,7 @@ from billhook_web.services.connections import Connections, all_secrets, connect
 from billhook_web.services.customers import Customers
 from billhook_web.services.delivery import Delivery
 from billhook_web.services.jobs import Jobs
+from billhook_web.services.meters import Meters
 from billhook_web.services.paying import Paying
 from billhook_web.services.processing import Processing
 from billhook_web.services.recording import Recorder
@@ -42,6 +43,8 @@ class Runtime:
     customers: Customers
     collecting: Collecting
     paying: Paying
+    meters: Meters
+    hide: Callable[[str], str]  # takes every configured secret out of a text
 
     @property
     def embedded(self) -> bool:
@@ -93,7 +96,8 @@ def build_runtime(
         new_token=new_token,
     )
     jobs = Jobs(clock=clock, connections=connections, recorder=recorder, collecting=collecting)
-    delivery = Delivery(db=db, clock=clock, jobs=jobs, redact=hide)
+    meters = Meters()
+    delivery = Delivery(db=db, clock=clock, jobs=jobs, redact=hide, meters=meters)
     return Runtime(
         configuration=configuration,
         clock=clock,
@@ -102,17 +106,17 @@ def build_runtime(
         registry=registry,
         connections=connections,
         recorder=recorder,
-        processing=Processing(db=db, clock=clock, connections=connections, recorder=recorder, redact=hide),
+        processing=Processing(
+            db=db, clock=clock, connections=connections, recorder=recorder, redact=hide, meters=meters
+        ),
         delivery=delivery,
         customers=Customers(db=db, clock=clock, connections=connections),
         collecting=collecting,
         paying=Paying(db=db, clock=clock, connections=connections, deliver=delivery.deliver),
+        meters=meters,
+        hide=hide,
     )
 
 
 def _secrets(configuration: Configuration, connections: Connections) -> tuple[str, ...]:
-    host = configuration.host
-    own = [
-        secret.get_secret_value() for secret in (host.api_key, host.redis_url, host.database_url) if secret
-    ]
-    return (*own, *all_secrets(connections))
+    return (*configuration.host.secrets(), *all_secrets(connections))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
-from billhook.config import ConnectionConfig, load_connection
-from billhook.dunning import RetrySchedule
+from billhook.config import ConnectionConfig, load_connection, secrets_of
+from billhook.dunning import RetrySchedule, parse_duration
 from billhook.errors import ConfigInvalid, Problem
 
 
@@ -54,6 +56,13 @@ class HostSettings(ConnectionConfig):
     plugins_allow: Words = Field((), description="plugins to load although no connection uses them")
     plugins_deny: Words = Field((), description="plugins never to load")
     worker_threads: int = Field(8, ge=1, le=64, description="threads for background work in one process")
+    unknown_deadline: str = Field(
+        "P1D",
+        description="how long the outcome of a call may stay unknown before an operator is told, as an ISO 8601 duration",
+    )
+    metrics_token: SecretStr | None = Field(
+        None, description="bearer token that /metrics asks for; unset: whoever reaches it may read it"
+    )
 
     @field_validator("public_url")
     @classmethod
@@ -75,6 +84,12 @@ class HostSettings(ConnectionConfig):
         RetrySchedule.parse(value)
         return value
 
+    @field_validator("unknown_deadline")
+    @classmethod
+    def _is_duration(cls, value: str) -> str:
+        parse_duration(value)
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _is_level(cls, value: str) -> str:
@@ -89,6 +104,16 @@ class HostSettings(ConnectionConfig):
         home = Path(self.home).expanduser().absolute()
         home.mkdir(parents=True, exist_ok=True)
         return f"sqlite:///{home / 'billhook.sqlite3'}"
+
+    def patience_with_unknown(self) -> timedelta:
+        """Return how long the outcome of a call may stay unknown before an operator is told."""
+        return parse_duration(self.unknown_deadline)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return what must never show: every secret, and the passwords inside the URLs."""
+        urls = [url.get_secret_value() for url in (self.database_url, self.redis_url) if url is not None]
+        passwords = [unquote(password) for url in urls if (password := _password(url))]
+        return (*secrets_of(self), *passwords, *(quote(each, safe="") for each in passwords))
 
     def schedule(self) -> RetrySchedule:
         """Return the waits between attempts to collect."""
@@ -123,6 +148,14 @@ def read_configuration(env: Mapping[str, str]) -> Configuration:
     if problems:
         raise ConfigInvalid(problems)
     return Configuration(host=host, connections=names, tables=document.get("connections", {}), env=env)
+
+
+def _password(url: str) -> str | None:
+    """Return the password in a URL as it is written there; None: there is none, or it is no URL."""
+    try:
+        return urlsplit(url).password
+    except ValueError:
+        return None
 
 
 def _read_toml(path: str) -> dict[str, Any]:

@@ -45,23 +45,29 @@ def _receive(runtime: Runtime, wake: Wake, name: str) -> Response:
     if connection is None or (connection.source is None and connection.problem is None):
         return problem(404, "No such connection", f"Nothing called {name!r} receives webhooks here.")
     if connection.source is None:
+        runtime.meters.refused(name, reason="plugin")
         return _later(f"The plugin of {name!r} is out of order; see 'billhook plugins list'.")
     body = _body()
     if body is None:
+        runtime.meters.refused(name, reason="size")
         return problem(413, "Body too large", f"A webhook may have at most {MAX_BODY} bytes.")
     try:
         delivery = WebhookRequest(headers=_headers(), body=body)
         receipt = receive(runtime.db, connection.source, delivery, now=runtime.clock.now())
     except SignatureInvalid:
+        runtime.meters.refused(name, reason="signature")
         log.info("webhook.refused", connection=name)
         return problem(
             401, "Signature invalid", "The signature is missing, wrong or too old. Nothing was stored."
         )
     except Temporary as exc:
-        return _later(str(exc))
+        runtime.meters.refused(name, reason="later")
+        return _later(runtime.hide(str(exc)))
     except DatabaseError as exc:
+        runtime.meters.refused(name, reason="database")
         log.warning("webhook.not_stored", connection=name, error=type(exc).__name__)
         return _later("The database does not answer; nothing was stored.")
+    runtime.meters.received(name, repeated=receipt.inbox_id is None)
     if receipt.inbox_id is not None:
         wake.inbox(receipt.inbox_id)
     return Response(status=200)

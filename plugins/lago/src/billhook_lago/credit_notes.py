@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from billhook.errors import Conflict, Refused, Unsupported
+from billhook.errors import Conflict, PayloadInvalid, Refused, Unsupported
+from billhook.events import CreditNoteIssued
 from billhook.model import Ref
 from billhook.money import Money
 from billhook.provider import CreditNoteRequest, Recorded
 from billhook_lago.client import NO_LICENCE, LagoClient, readable
-from billhook_lago.mapping import REFUND_KEY, documented_refund
+from billhook_lago.mapping import REFUND_KEY, credit_note, documented_refund
 from billhook_lago.reading import Json, cents, cents_or, obj, obj_or_empty, rows, text, text_or_none
 
 _REASONS: Final = frozenset(
@@ -75,12 +76,19 @@ class CreditNotes:
                 raise
             return Recorded(note=_not_refundable(exc.code))
 
-    def close(self, credit_note: Ref, *, succeeded: bool) -> Recorded:
+    def close(self, note: Ref, *, succeeded: bool) -> Recorded:
         """Say how the refund a credit note asked for ended."""
         status = "succeeded" if succeeded else "failed"
         body = {"credit_note": {"refund_status": status}}
-        self._client.put("credit_notes", credit_note.id, body=body)
-        return Recorded(ref=credit_note)
+        answer = self._client.put("credit_notes", note.id, body=body)
+        return Recorded(ref=note, facts=self._told(answer))
+
+    def _told(self, answer: Json) -> Sequence[CreditNoteIssued]:
+        """Read how the credit note stands now: Lago sends no webhook when its refund is closed."""
+        try:
+            return [credit_note(self._connection, obj(answer, "credit_note"))]
+        except PayloadInvalid:  # it was taken; a short answer is no reason to fail
+            return []
 
     def _invoice(self, ref: Ref) -> Json:
         answer = self._client.get("invoices", ref.id)

@@ -11,6 +11,7 @@ from billhook.clock import Clock
 from billhook.config import ConnectionConfig, load_connection, secrets_of
 from billhook.errors import ConfigInvalid, NotFound, Problem
 from billhook.hookspecs import ConnectionContext, ConnectionState, HttpClients
+from billhook.http import redact
 from billhook.model import Ref
 from billhook.plugins import PluginStatus, Registry
 from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
@@ -159,6 +160,7 @@ def _connect(
         raise ConfigInvalid([Problem("BILLHOOK_CONNECTIONS", f"names the plugin {name.plugin!r}.", reason)])
     if state.status is not PluginStatus.ENABLED:
         return Connection(name=name.name, plugin=name.plugin, problem=state.reason)
+    settings: ConnectionConfig | None = None
     try:
         config = registry.config_class(name.plugin) or ConnectionConfig
         settings = load_connection(
@@ -171,10 +173,10 @@ def _connect(
     except ConfigInvalid:
         raise
     except Exception as exc:  # noqa: BLE001 - foreign code: whatever it raises must cost only its own connections
-        reason = f"{type(exc).__name__}: {exc}"
+        reason = redact(f"{type(exc).__name__}: {exc}", secrets_of(settings) if settings else ())
         registry.quarantine(name.plugin, reason)
         log.warning("connection.failed", connection=name.name, error=type(exc).__name__)
-        return Connection(name=name.name, plugin=name.plugin, problem=reason)
+        return Connection(name=name.name, plugin=name.plugin, settings=settings, problem=reason)
 
 
 def _offered(name: ConnectionName, context: ConnectionContext, registry: Registry) -> Connection:

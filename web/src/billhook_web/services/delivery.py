@@ -12,6 +12,7 @@ from billhook.clock import Clock, jitter, monotonic
 from billhook.errors import OutcomeUnknown, Permanent, ProviderError, Refused, Temporary
 from billhook_web.db import Database, Tx
 from billhook_web.services.jobs import Job, Jobs, Outcome, Skip
+from billhook_web.services.meters import Meters
 from billhook_web.services.processing import ERROR_PATIENCE, LEASE, PROVIDER_PATIENCE, backoff
 from billhook_web.stores import outbox
 from billhook_web.stores.outbox import EffectRow, EffectStatus
@@ -22,11 +23,14 @@ log = structlog.get_logger(__name__)
 class Delivery:
     """Carries out effects, one at a time each."""
 
-    def __init__(self, *, db: Database, clock: Clock, jobs: Jobs, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self, *, db: Database, clock: Clock, jobs: Jobs, redact: Callable[[str], str], meters: Meters
+    ) -> None:
         self._db = db
         self._clock = clock
         self._jobs = jobs
         self._redact = redact
+        self._meters = meters
 
     def deliver(self, effect_id: int) -> tuple[int, ...]:
         """Carry out an effect if it is its turn and nobody else does; return the effects to wake."""
@@ -96,20 +100,27 @@ class Delivery:
         error = (
             f"{type(exc).__name__}: {exc}" if foreign else "".join(traceback.format_exception(exc, limit=8))
         )
+        error = self._redact(error)
         if row.attempts >= patience:
-            self._close(row, EffectStatus.DEAD, self._clock.now(), started, error=error)
+            self._give_up(row, started, error=error, unknown=status is EffectStatus.UNKNOWN)
             return
         wait = max(backoff(row.attempts), retry_after or timedelta())
         with self._db.begin() as tx:
-            due_at = self._clock.now() + jitter(wait)
-            outbox.postpone(tx, row.id, status=status, due_at=due_at, error=self._redact(error))
-            self._note(tx, row, status, started, self._redact(error))
+            now = self._clock.now()
+            outbox.postpone(tx, row.id, status=status, now=now, due_at=now + jitter(wait), error=error)
+            self._note(tx, row, status, started, error)
+
+    def _give_up(self, row: EffectRow, started: float, *, error: str, unknown: bool) -> None:
+        with self._db.begin() as tx:
+            outbox.give_up(tx, row.id, now=self._clock.now(), error=error, unknown=unknown)
+            self._note(tx, row, EffectStatus.DEAD, started, error)
 
     def _note(self, tx: Tx, row: EffectRow, status: EffectStatus, started: float, detail: str | None) -> None:
         took = round((monotonic() - started) * 1000)
         outbox.note_attempt(
             tx, row.id, at=self._clock.now(), milliseconds=took, outcome=status, detail=detail
         )
+        self._meters.effect(row.kind, outcome=status, seconds=took / 1000)
         log.info(
             "effect.tried",
             effect_id=row.id,

@@ -7,7 +7,7 @@ of its result, in the next one) or a :class:`Skip`: the effect is no longer need
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -142,14 +142,14 @@ class Jobs:
             paid_at=effect.paid_at,
             look_first=again,
         )
-        return Job(call=lambda: engine.record_payment(entry), record=_note)
+        return Job(call=lambda: engine.record_payment(entry), record=self._told)
 
     def _record_failure(self, tx: Tx, effect: RecordFailure) -> Job | Skip:
         invoice = billing.invoices.get(tx, effect.invoice)
         if invoice is None or invoice.status is not InvoiceStatus.FINALIZED or invoice.balance == 0:
             return Skip(why="Nothing is due on the invoice any more.")
         engine = self._connections.engine(effect.invoice.connection)
-        return Job(call=lambda: engine.record_failure(effect.invoice), record=_note)
+        return Job(call=lambda: engine.record_failure(effect.invoice), record=self._told)
 
     def _issue_credit_note(self, tx: Tx, effect: IssueCreditNote, *, again: bool) -> Job | Skip:
         snapshot = self._recorder.snapshot(tx, effect.invoice)
@@ -165,14 +165,15 @@ class Jobs:
             reason=effect.reason,
             look_first=again,
         )
-        return Job(call=lambda: engine.issue_credit_note(request), record=_note)
+        return Job(call=lambda: engine.issue_credit_note(request), record=self._told)
 
     def _close_refund(self, effect: CloseRefund) -> Job | Skip:
         engine = self._connections.engine(effect.invoice.connection)
         if not isinstance(engine, SupportsCreditNotes):
             return Skip(why="The billing engine keeps no credit notes.")
         return Job(
-            call=lambda: engine.close_refund(effect.credit_note, succeeded=effect.succeeded), record=_note
+            call=lambda: engine.close_refund(effect.credit_note, succeeded=effect.succeeded),
+            record=self._told,
         )
 
     def _refund_payment(self, tx: Tx, effect: RefundPayment, *, again: bool, since: datetime) -> Job | Skip:
@@ -200,6 +201,10 @@ class Jobs:
             return found or provider.refund(request)
 
         return Job(call=call, record=lambda tx, ref: self._apply(tx, [_refund_asked(effect, ref)]))
+
+    def _told(self, tx: Tx, recorded: Recorded) -> Outcome:
+        """Keep what the engine answered, and what it says stands now."""
+        return replace(self._apply(tx, recorded.facts), note=recorded.note)
 
     def _apply(self, tx: Tx, events: Sequence[Event]) -> Outcome:
         return Outcome(effects=self._recorder.apply(tx, events, now=self._clock.now()).effects)
@@ -233,10 +238,6 @@ class Jobs:
             accounts.put_sync(tx, effect.customer_id, sync(status, field=exc.field, detail=str(exc)))
 
         return Job(call=lambda: engine.upsert_customer(row.customer), record=record, refused=refused)
-
-
-def _note(_tx: Tx, recorded: Recorded) -> Outcome:
-    return Outcome(note=recorded.note)
 
 
 def _refund_asked(effect: RefundPayment, ref: Ref) -> RefundChanged:

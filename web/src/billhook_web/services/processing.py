@@ -15,6 +15,7 @@ from billhook.model import Ref
 from billhook.provider import WebhookSource
 from billhook_web.db import Database
 from billhook_web.services.connections import Connections
+from billhook_web.services.meters import Meters
 from billhook_web.services.recording import Recorder
 from billhook_web.stores import billing, inbox
 from billhook_web.stores.inbox import InboxRow
@@ -31,13 +32,14 @@ class Processing:
 
     def __init__(
         self, *, db: Database, clock: Clock, connections: Connections, recorder: Recorder,
-        redact: Callable[[str], str],
+        redact: Callable[[str], str], meters: Meters,
     ) -> None:  # fmt: skip
         self._db = db
         self._clock = clock
         self._connections = connections
         self._recorder = recorder
         self._redact = redact
+        self._meters = meters
 
     def process(self, inbox_id: int) -> tuple[int, ...]:
         """Process a delivery if it is waiting and nobody else does; return the effects to wake."""
@@ -64,6 +66,7 @@ class Processing:
         with self._db.begin() as tx:
             applied = self._recorder.apply(tx, events, now=row.received_at, inbox_id=row.id)
             inbox.finish(tx, row.id, now=now, facts=applied.new)
+        self._meters.processed(row.connection, lag=now - row.received_at)
         log.info("inbox.processed", inbox_id=row.id, connection=row.connection, facts=applied.new)
         return applied.effects
 

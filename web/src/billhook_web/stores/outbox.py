@@ -9,7 +9,7 @@ from enum import StrEnum
 from operator import eq, ge, lt
 from typing import Any
 
-from sqlalchemy import and_, exists, func, insert, or_, select, update
+from sqlalchemy import and_, case, exists, func, insert, or_, select, update
 
 from billhook.effects import Effect, from_json, to_json
 from billhook_web.db import Tx, skip_locked
@@ -48,6 +48,7 @@ class EffectRow:
     finished_at: datetime | None
     note: str | None
     error: str | None
+    unknown_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +96,22 @@ def _claimable(now: datetime) -> Any:
 
 
 def claim(tx: Tx, effect_id: int, *, now: datetime, lease: timedelta) -> EffectRow | None:
-    """Take an effect until the lease ends; None when it is finished, not due, taken, or behind another in its lane."""
+    """Take an effect until the lease ends; None when it is finished, not due, taken, or behind another in its lane.
+
+    One that still runs was left by a process that died: nobody knows how far that came.
+    """
+    since = effects.c.unknown_since
+    left_behind = effects.c.status == EffectStatus.RUNNING
+    values = {
+        "leased_until": now + lease,
+        "attempts": effects.c.attempts + 1,
+        "status": EffectStatus.RUNNING,
+        "unknown_since": case((left_behind, func.coalesce(since, now)), else_=since),
+    }
     statement = (
         update(effects)
         .where(effects.c.id == effect_id, _claimable(now))
-        .values(leased_until=now + lease, attempts=effects.c.attempts + 1, status=EffectStatus.RUNNING)
+        .values(**values)
         .returning(*_COLUMNS)
     )
     row = tx.execute(statement).one_or_none()
@@ -130,14 +142,34 @@ def finish(
     note: str | None = None,
     error: str | None = None,
 ) -> None:
-    """Close an effect as done, superseded or dead."""
+    """Close an effect as done, superseded or dead: its outcome is known now."""
     values = {"status": status, "leased_until": None, "finished_at": now, "note": note, "error": error}
-    tx.execute(update(effects).where(effects.c.id == effect_id).values(**values))
+    tx.execute(update(effects).where(effects.c.id == effect_id).values(unknown_since=None, **values))
 
 
-def postpone(tx: Tx, effect_id: int, *, status: EffectStatus, due_at: datetime, error: str) -> None:
-    """Give an effect back, to be tried again at ``due_at``."""
-    values = {"status": status, "due_at": due_at, "leased_until": None, "error": error}
+def give_up(tx: Tx, effect_id: int, *, now: datetime, error: str, unknown: bool) -> None:
+    """Move an effect to the dead letters after its last try.
+
+    :param unknown: what came of that try is not known. When it is not known of an earlier one, that stays so.
+    """
+    since = func.coalesce(effects.c.unknown_since, now) if unknown else effects.c.unknown_since
+    values = {"status": EffectStatus.DEAD, "leased_until": None, "finished_at": now, "error": error}
+    tx.execute(update(effects).where(effects.c.id == effect_id).values(unknown_since=since, **values))
+
+
+def postpone(
+    tx: Tx, effect_id: int, *, status: EffectStatus, now: datetime, due_at: datetime, error: str
+) -> None:
+    """Give an effect back, to be tried again at ``due_at``.
+
+    Once its outcome is unknown it stays so until it is settled, also when the next try only failed to look.
+    """
+    since = effects.c.unknown_since
+    values: dict[str, Any] = {"due_at": due_at, "leased_until": None, "error": error}
+    if status is EffectStatus.UNKNOWN:
+        values |= {"status": status, "unknown_since": func.coalesce(since, now)}
+    else:
+        values["status"] = case((since.is_not(None), EffectStatus.UNKNOWN), else_=status)
     tx.execute(update(effects).where(effects.c.id == effect_id).values(**values))
 
 
@@ -260,6 +292,7 @@ def counts(tx: Tx) -> dict[str, int]:
 _COLUMNS = (
     effects.c.id, effects.c.key, effects.c.kind, effects.c.lane, effects.c.subject, effects.c.body, effects.c.status,
     effects.c.due_at, effects.c.attempts, effects.c.created_at, effects.c.finished_at, effects.c.note, effects.c.error,
+    effects.c.unknown_since,
 )  # fmt: skip
 
 

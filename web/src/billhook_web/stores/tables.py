@@ -180,8 +180,17 @@ effects = Table(
     Column("finished_at", UTCDateTime),
     Column("note", Text),
     Column("error", Text),
+    Column("unknown_since", UTCDateTime),  # a call was made and nobody knows what came of it
+    Column("unknown_told_at", UTCDateTime),  # an operator was told that this lasts too long
     Index("ix_effects_status_due_at", "status", "due_at"),
     Index("ix_effects_lane_id", "lane", "id"),
+)
+_is_unknown = effects.c.unknown_since.is_not(None)  # few rows: the index has only these
+Index(
+    "ix_effects_unknown_since",
+    effects.c.unknown_since,
+    postgresql_where=_is_unknown,
+    sqlite_where=_is_unknown,
 )
 
 effect_attempts = Table(
@@ -205,6 +214,17 @@ api_keys = Table(
     Column("scopes", Text, nullable=False),
     Column("created_at", UTCDateTime, nullable=False),
     Column("revoked_at", UTCDateTime),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    _id(),
+    Column("at", UTCDateTime, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 connection_state = Table(
