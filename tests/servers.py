@@ -94,8 +94,11 @@ def redis_url(redis_server: str) -> str:
 
 
 @contextmanager
-def running_postgres(programs: PostgresPrograms) -> Iterator[str]:
-    """Run PostgreSQL on a Unix socket, in a folder that goes when it stops."""
+def running_postgres(programs: PostgresPrograms, *, durable: bool = False) -> Iterator[str]:
+    """Run PostgreSQL on a Unix socket, in a folder that goes when it stops.
+
+    Tests outlive no power cut, so they need no ``durable`` commits; what is measured does.
+    """
     with tempfile.TemporaryDirectory(prefix="billhook-pg-") as name:
         folder = Path(name)
         user = _unprivileged(folder)
@@ -109,8 +112,8 @@ def running_postgres(programs: PostgresPrograms) -> Iterator[str]:
             "--username=postgres",
         ]
         subprocess.run([*initdb, str(data)], check=True, stdout=subprocess.DEVNULL, user=user)
-        # fsync=off: tests outlive no power cut.
-        options = ["-D", str(data), "-c", "listen_addresses=", "-c", "fsync=off", "-k", str(folder)]
+        fsync = "fsync=on" if durable else "fsync=off"
+        options = ["-D", str(data), "-c", "listen_addresses=", "-c", fsync, "-k", str(folder)]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([installed.program("postgres"), *options], stderr=log, user=user)
         try:

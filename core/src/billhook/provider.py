@@ -10,9 +10,9 @@ How calls end (see :mod:`billhook.errors`): a value · :class:`Refused` (an expe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -117,6 +117,74 @@ class WebhookSource(Protocol):
     def refetch(self, thing: Refetch) -> Sequence[Event]:
         """Ask the provider for what :meth:`parse` could only name. Network; raises :class:`ProviderError`,
         :class:`NotFound`."""
+        ...
+
+
+# --- reconciliation ----------------------------------------------------------------------------------------------
+
+
+def never_enough(_known: Sequence[Event]) -> bool:
+    """Say that whatever is known, the thing must be fetched."""
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One thing as its provider lists it now. ``kind`` is our word for it (``invoice``, ``payment``, ``customer``…).
+
+    ``facts`` are those a webhook about it would give: equal ones, so that what was delivered is recognised. What holds
+    for as long as nobody says otherwise, and has no time of its own, stays undated.
+    ``refetch`` tells more than the list does; it is fetched unless ``enough``, a pure function of all facts known about
+    ``ref``, says that nothing is missing.
+    ``changed_at``: the latest change the provider dates; None: it dates none.
+    """
+
+    kind: str
+    ref: Ref
+    changed_at: datetime | None = None
+    facts: Sequence[Event] = ()
+    refetch: Refetch | None = None
+    enough: Callable[[Sequence[Event]], bool] = never_enough
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileWindow:
+    """What to look through: what happened from ``since`` (None: ever) to ``until``.
+
+    ``cursor``: go on after the page that gave it; None: begin.
+    """
+
+    since: datetime | None
+    until: datetime
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcilePage:
+    """What one call listed. ``cursor`` names the place after it (opaque to the host); None: there is no more.
+
+    ``pause``: how long to leave the provider alone before the next call, when it says that its limit is reached.
+    """
+
+    sightings: Sequence[Sighting]
+    cursor: str | None
+    pause: timedelta = timedelta()
+
+
+@runtime_checkable
+class SupportsReconcile(Protocol):
+    """Can list what its provider holds. Implemented by a connection's :class:`WebhookSource`, which knows the facts
+    that its webhooks give and fetches what a :class:`Sighting` only names."""
+
+    def reconcile(self, window: ReconcileWindow) -> Iterator[ReconcilePage]:
+        """Yield what happened in the window, page by page; one call to the provider for each page.
+
+        Must cover every kind of thing the webhooks tell about, those that cannot be listed by time as a whole, and
+        hold one page in memory at a time. It may be stopped after any page and begun again with that page's cursor,
+        in another process; what shifted in between may be listed twice but must not be left out.
+
+        :raises ProviderError: the provider could not be asked; the pages before it count.
+        """
         ...
 
 

@@ -13,10 +13,12 @@ from billhook.clock import monotonic
 from billhook_web.db import DatabaseError
 from billhook_web.runtime import Runtime
 from billhook_web.services.sweep import sweep
+from billhook_web.services.unknowns import tell_overdue
 
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 0.5
+TELL_SECONDS = 5.0
 REMIND_SECONDS = (
     15.0  # a row that was woken is not woken again before this: its message is probably in the queue
 )
@@ -68,6 +70,7 @@ class BackgroundWork:
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_forever, name="billhook-sweeper", daemon=True)
         self._woken: dict[tuple[str, int, datetime], float] = {}
+        self._told = monotonic() - TELL_SECONDS
 
     def start(self) -> None:
         """Begin to work."""
@@ -86,6 +89,7 @@ class BackgroundWork:
         while not self._stop.wait(self._sweep_seconds):
             try:
                 self.sweep_once()
+                self._tell_operators()
             except DatabaseError as exc:
                 log.warning("sweep.failed", error=type(exc).__name__)
 
@@ -100,6 +104,13 @@ class BackgroundWork:
         for effect_id, since in due.effects:
             if self._is_new(("effect", effect_id, since), now):
                 self._wake.effects([effect_id])
+
+    def _tell_operators(self) -> None:
+        if monotonic() - self._told < TELL_SECONDS:
+            return
+        self._told = monotonic()
+        deadline = self._runtime.configuration.host.patience_with_unknown()
+        tell_overdue(self._runtime.db, now=self._runtime.clock.now(), deadline=deadline)
 
     def _is_new(self, row: tuple[str, int, datetime], now: float) -> bool:
         return self._woken.setdefault(row, now) == now

@@ -10,7 +10,7 @@ from billhook.plugins import PluginStatus
 from billhook_web import broker
 from billhook_web.db import DatabaseError
 from billhook_web.runtime import Runtime
-from billhook_web.stores import schema
+from billhook_web.stores import schema, vitals
 
 _BROKEN = (PluginStatus.ERROR, PluginStatus.INCOMPATIBLE, PluginStatus.MISSING)
 
@@ -59,7 +59,7 @@ def _check(ok: bool, fix: str) -> dict[str, Any]:
     return {"ok": True} if ok else {"ok": False, "detail": fix}
 
 
-def _troubles(runtime: Runtime) -> list[dict[str, str]]:
+def _troubles(runtime: Runtime) -> list[dict[str, Any]]:
     """Name what is out. Why it is out is for operators: this page asks nobody who they are."""
     connections = [
         {"connection": each.name, "plugin": each.plugin}
@@ -72,4 +72,15 @@ def _troubles(runtime: Runtime) -> list[dict[str, str]]:
         for state in runtime.registry.states()
         if state.status in _BROKEN and state.name not in used
     ]
-    return [*connections, *plugins]
+    return [*connections, *plugins, *_unknown(runtime)]
+
+
+def _unknown(runtime: Runtime) -> list[dict[str, Any]]:
+    """Outcomes that nobody knows for longer than the deadline; which ones they are is for operators."""
+    deadline = runtime.configuration.host.patience_with_unknown()
+    try:
+        with runtime.db.read() as tx:
+            overdue = vitals.unknown(tx, now=runtime.clock.now(), deadline=deadline).overdue
+    except DatabaseError:
+        return []  # the checks say so
+    return [{"effects": "unknown_too_long", "count": overdue}] if overdue else []

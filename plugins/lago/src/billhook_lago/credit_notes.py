@@ -123,7 +123,7 @@ class CreditNotes:
         for _ in range(_ROUNDS):
             short = amount.minor - self._estimated(invoice, shares)
             if abs(short) >= off:
-                break  # a cent that no share can give goes to and fro
+                break  # a cent that no share can give goes back and forth
             best, off = shares, abs(short)
             if off == 0:
                 break

@@ -2,7 +2,8 @@
 
 What came in: ``inbox``. What we hold true because of it: ``facts`` (the ledger) and the projections computed from it.
 What has to happen: ``effects`` (the outbox) with every ``effect_attempts``; ``attempts`` are tries to collect money,
-whose key is taken here before a provider is asked.
+whose key is taken here before a provider is asked. What providers were asked about what we may have missed:
+``reconcile_runs`` and the ``gaps`` they found.
 """
 
 from __future__ import annotations
@@ -233,6 +234,43 @@ connection_state = Table(
     Column("connection", String(64), primary_key=True),
     Column("key", String(128), primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+reconcile_runs = Table(
+    "reconcile_runs",
+    metadata,
+    _id(),
+    Column("connection", String(64), nullable=False),
+    Column("open_key", String(64), unique=True),  # the connection while the run is open: one at a time
+    Column("status", String(16), nullable=False),
+    Column("since", UTCDateTime),
+    Column("until", UTCDateTime, nullable=False),
+    Column("mark", UTCDateTime),  # up to here nothing is missing once the run is done
+    Column("cursor", Text),
+    Column("takes", Integer, nullable=False, server_default="0"),
+    Column("leased_until", UTCDateTime),
+    Column("seen", Integer, nullable=False, server_default="0"),
+    Column("facts", Integer, nullable=False, server_default="0"),
+    Column("gaps", Integer, nullable=False, server_default="0"),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("updated_at", UTCDateTime, nullable=False),
+    Column("finished_at", UTCDateTime),
+    Column("error", Text),
+    Index("ix_reconcile_runs_connection_id", "connection", "id"),
+)
+
+gaps = Table(
+    "gaps",
+    metadata,
+    _id(),
+    Column("run_id", _Id, ForeignKey("reconcile_runs.id"), nullable=False, index=True),
+    Column("connection", String(64), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("ref", String(255), nullable=False),
+    Column("changed", Text, nullable=False),
+    Column("at", UTCDateTime),
+    Column("found_at", UTCDateTime, nullable=False),
+    Index("ix_gaps_connection_id", "connection", "id"),
 )
 
 PROJECTIONS: dict[str, Any] = {
