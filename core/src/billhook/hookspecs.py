@@ -156,7 +156,8 @@ class HookSpecs:
 
         Must be pure: no network, no clock. What it returns runs from the outbox, at least once; an effect whose key
         is known already changes nothing. So say what the *whole* snapshot calls for, not only this fact: facts
-        arrive in any order, and the last one to arrive must bring about the same effects.
+        arrive in any order, and the last one to arrive must bring about the same effects. A plugin that does not
+        answer in 5 seconds, or raises, is put out.
 
         :param event: the fact just applied.
         :param snapshot: the customer, and the invoice or subscription it touched, after it.

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import pluggy
@@ -26,6 +28,38 @@ from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Seconds that foreign code is waited for: its import and each connection at start-up, and one ``effects_for``."""
+
+    startup: float = 20.0
+    effects: float = 5.0
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T:
+    """Return what ``ask`` returns, or raise what it raises; TimeoutError when it does not answer in time.
+
+    It runs in a thread of its own, and one that hangs stays behind: Python cannot end it from outside.
+    """
+    answers: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except BaseException as exc:  # noqa: BLE001 - handed over, and raised again below
+            raised.append(exc)
+
+    thread = threading.Thread(target=run, name="billhook-asks-plugin", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if not answers:
+        raise TimeoutError(f"it did not answer in {seconds:g} s")
+    return answers[0]
 
 
 class PluginStatus(StrEnum):
@@ -77,7 +111,8 @@ def installed_plugins() -> tuple[Installed, ...]:
 class Registry:
     """The loaded plugins and what became of all installed ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience = Patience()) -> None:  # noqa: B008 - frozen
+        self.patience = patience
         self._manager = pluggy.PluginManager("billhook")
         self._manager.add_hookspecs(HookSpecs)
         self._states: dict[str, PluginState] = {}
@@ -116,8 +151,7 @@ class Registry:
             version=installed.version,
         )
         try:
-            module = installed.load()
-            refusal = _incompatible(module)
+            module, refusal = within(self.patience.startup, lambda: _imported(installed))
             if refusal is None:
                 hash(module)  # pluggy keeps plugins in sets: an unhashable one would break the calls to all
                 self._manager.register(module, installed.name)
@@ -170,12 +204,13 @@ class Registry:
         return self._objects(name, "webhook_sources", context, WebhookSource)  # type: ignore[type-abstract]  # protocol as a runtime check
 
     def effects_for(self, event: Event, snapshot: Snapshot) -> tuple[Effect, ...]:
-        """Ask every plugin what a fact calls for. One that raises is put out; the others are still asked."""
+        """Ask every plugin what a fact calls for. One that raises or hangs is put out; the others are still asked."""
         effects: list[Effect] = []
         for implementation in self._manager.hook.effects_for.get_hookimpls():
             name = implementation.plugin_name
             try:
-                effects += _effects_of(implementation, event, snapshot)
+                ask = partial(_effects_of, implementation, event, snapshot)
+                effects += ask() if name in self._essential else within(self.patience.effects, ask)
             except Exception as exc:
                 if name in self._essential:
                     raise
@@ -209,6 +244,11 @@ def _effects_of(implementation: pluggy.HookImpl, event: Event, snapshot: Snapsho
     return cast(tuple[Effect, ...], planned)
 
 
+def _imported(installed: Installed) -> tuple[Any, str | None]:
+    module = installed.load()
+    return module, _incompatible(module)
+
+
 def _incompatible(module: object) -> str | None:
     wanted = getattr(module, "BILLHOOK_API", None)
     if wanted is None:
@@ -229,9 +269,10 @@ def load_plugins(
     *,
     denied: Collection[str] = (),
     installed: Iterable[Installed] | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
 ) -> Registry:
     """Load the wanted plugins and note what became of every installed one."""
-    registry = Registry()
+    registry = Registry(patience)
     found = tuple(installed_plugins() if installed is None else installed)
     for plugin in found:
         twins = [other.distribution for other in found if other.name == plugin.name]
