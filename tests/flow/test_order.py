@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billhook.provider import WebhookRequest
-from billhook_web.services.intake import receive
 from billhook_web.stores.tables import metadata
 from tests.flow.flow import Backend, Flow
 
@@ -38,7 +37,7 @@ class Told:
                 headers={name.lower(): value for name, value in headers.items()}, body=body
             )
             source = runtime.connections.source(connection)
-            receipt = receive(runtime.db, source, request, now=runtime.clock.now())
+            receipt = runtime.intake.receive(source, request, now=runtime.clock.now())
             if receipt.inbox_id is not None:
                 runtime.processing.process(receipt.inbox_id)
         assert self.flow.dead() == []

@@ -47,7 +47,7 @@ def test_every_operation_says_what_it_does_what_it_needs_and_how_it_fails(api) -
         names = set(re.findall(r"{(\w+)}", path))
         declared = [*operation.get("parameters", []), *api.document["paths"][path].get("parameters", [])]
         assert names == {each["name"] for each in declared if each["in"] == "path"}, where
-    assert used == set(SCOPES) - {"admin"}
+    assert used == set(SCOPES)
 
 
 def test_no_operation_is_open_to_callers_without_a_key(api) -> None:

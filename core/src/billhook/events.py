@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime
 from functools import cache
@@ -381,6 +381,16 @@ def to_json(event: Event) -> str:
 def from_json(text: str | bytes) -> Event:
     """Read a fact written by :func:`to_json`."""
     return _adapter().validate_json(text)
+
+
+def all_to_json(events: Iterable[Event]) -> str:
+    """Write several facts as one JSON array."""
+    return "[" + ",".join(to_json(event) for event in events) + "]"
+
+
+def all_from_json(text: str) -> list[Event]:
+    """Read what :func:`all_to_json` wrote."""
+    return [from_json(json.dumps(each)) for each in json.loads(text)]
 
 
 def fact_key(event: Event) -> str:

@@ -136,6 +136,7 @@ class ApiClient:
         app: WSGIApplication | None = None,
         max_body: int = 16 * MEBIBYTE,
         now: Callable[[], datetime] | None = None,
+        on_answer: Callable[[ApiResponse], None] | None = None,
     ) -> None:
         """Prepare calls to ``base_url``, which may end in a path such as ``/api/v1``.
 
@@ -146,6 +147,7 @@ class ApiClient:
             exception it raises comes through as it is.
         :param max_body: the longest answer read, in bytes.
         :param now: tells the time when a provider says "not before" as a date; None: the machine's clock.
+        :param on_answer: is shown every answer, also those that are raised as errors.
         :raises ValueError: the URL or a header cannot be used; the message shows neither.
         """
         self._name = name
@@ -156,6 +158,7 @@ class ApiClient:
         self._timeouts = timeouts or Timeouts()
         self._max_body = max_body
         self._now = now or SystemClock().now
+        self._on_answer = on_answer
         self._transport = _transport(app)
 
     def __repr__(self) -> str:
@@ -243,6 +246,8 @@ class ApiClient:
         try:
             response = self._exchange(call, request)
             status = str(response.status)
+            if self._on_answer is not None:
+                self._on_answer(response)
         finally:
             log.debug("http.call %s status=%s ms=%d", call.text, status, (monotonic() - started) * 1000)
         return self._judged(call, response)

@@ -111,7 +111,7 @@ def installed_plugins() -> tuple[Installed, ...]:
 class Registry:
     """The loaded plugins and what became of all installed ones."""
 
-    def __init__(self, patience: Patience = Patience()) -> None:  # noqa: B008 - frozen
+    def __init__(self, patience: Patience = Patience()) -> None:
         self.patience = patience
         self._manager = pluggy.PluginManager("billhook")
         self._manager.add_hookspecs(HookSpecs)
@@ -269,7 +269,7 @@ def load_plugins(
     *,
     denied: Collection[str] = (),
     installed: Iterable[Installed] | None = None,
-    patience: Patience = Patience(),  # noqa: B008 - frozen
+    patience: Patience = Patience(),
 ) -> Registry:
     """Load the wanted plugins and note what became of every installed one."""
     registry = Registry(patience)

@@ -123,28 +123,20 @@ class WebhookSource(Protocol):
 # --- reconciliation ----------------------------------------------------------------------------------------------
 
 
-def never_enough(_known: Sequence[Event]) -> bool:
-    """Say that whatever is known, the thing must be fetched."""
-    return False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
     """One thing as its provider lists it now. ``kind`` is our word for it (``invoice``, ``payment``, ``customer``…).
 
-    ``facts`` are those a webhook about it would give: equal ones, so that what was delivered is recognised. What holds
-    for as long as nobody says otherwise, and has no time of its own, stays undated.
-    ``refetch`` tells more than the list does; it is fetched unless ``enough``, a pure function of all facts known about
-    ``ref``, says that nothing is missing.
-    ``changed_at``: the latest change the provider dates; None: it dates none.
+    ``news``, a pure function of all facts known about ``ref``, says what may be missing: facts equal to those that a
+    webhook would have given, and things to fetch where the list does not tell enough. What is known already may be
+    said again. A fact without a time of its own stays undated: it holds as long as nobody says otherwise.
+    ``changed_at``: the latest change that the provider dates; None: it dates none.
     """
 
     kind: str
     ref: Ref
-    changed_at: datetime | None = None
-    facts: Sequence[Event] = ()
-    refetch: Refetch | None = None
-    enough: Callable[[Sequence[Event]], bool] = never_enough
+    changed_at: datetime | None
+    news: Callable[[Sequence[Event]], Sequence[Event | Refetch]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

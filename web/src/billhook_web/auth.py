@@ -14,7 +14,7 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from billhook.clock import new_token
 from billhook_web.db import Database, Tx
 from billhook_web.runtime import Runtime
-from billhook_web.stores import accounts
+from billhook_web.stores import accounts, audit
 from billhook_web.stores.accounts import ApiKey
 
 ALL: Final = "*"
@@ -29,7 +29,7 @@ SCOPES: Final[Mapping[str, str]] = MappingProxyType(
         "events:read": "see what was received and what was done about it, with the bodies as they came",
         "events:write": "replay deliveries, retry effects",
         "connections:read": "see what is connected and let it be checked",
-        "admin": "see the settings of connections, with secrets masked",
+        "admin": "see the settings of connections, with secrets masked, and what operators did",
     }
 )
 """What a key may be allowed to do. A scope says nothing about any other."""
@@ -39,10 +39,14 @@ KEY_BYTES: Final = 32
 BOOTSTRAP: Final = "BILLHOOK_API_KEY"
 """The name of the key that comes from the environment."""
 
+HOST: Final = "host"
+"""The actor of what the host does by itself because its configuration says so."""
 
-def create_key(db: Database, *, name: str, scopes: Sequence[str], now: datetime) -> str:
+
+def create_key(db: Database, *, name: str, scopes: Sequence[str], now: datetime, actor: str = HOST) -> str:
     """Make a key and return it: this is the only time it can be seen.
 
+    :param actor: who makes it, for the audit.
     :raises ValueError: no scope is given, or one does not exist.
     """
     unknown = [scope for scope in scopes if scope not in SCOPES and scope != ALL]
@@ -50,8 +54,21 @@ def create_key(db: Database, *, name: str, scopes: Sequence[str], now: datetime)
         raise ValueError(f"{unknown or 'nothing'} is no scope; choose from {', '.join((*SCOPES, ALL))}")
     key = new_token(PREFIX, size=KEY_BYTES)
     with db.begin() as tx:
-        accounts.add_api_key(tx, name=name, digest=digest_of(key), last4=key[-4:], scopes=scopes, now=now)
+        added = accounts.add_api_key(
+            tx, name=name, digest=digest_of(key), last4=key[-4:], scopes=scopes, now=now
+        )
+        detail = {"name": name, "scopes": list(scopes)}
+        audit.add(tx, at=now, actor=actor, action="key.create", subject=added, detail=detail)
     return key
+
+
+def revoke_key(db: Database, key_id: int, *, now: datetime, actor: str) -> bool:
+    """End a key at once; False when there is no such key in force."""
+    with db.begin() as tx:
+        ended = accounts.revoke_api_key(tx, key_id, now=now)
+        if ended:
+            audit.add(tx, at=now, actor=actor, action="key.revoke", subject=key_id)
+    return ended
 
 
 def ensure_bootstrap_key(runtime: Runtime) -> None:
@@ -67,8 +84,16 @@ def ensure_bootstrap_key(runtime: Runtime) -> None:
         for known in accounts.list_api_keys(tx):
             if known.name == BOOTSTRAP and known.revoked_at is None and not _is(tx, known, digest):
                 accounts.revoke_api_key(tx, known.id, now=now)
+                audit.add(
+                    tx, at=now, actor=HOST, action="key.revoke", subject=known.id, detail={"name": BOOTSTRAP}
+                )
         if key and digest:
-            accounts.add_api_key(tx, name=BOOTSTRAP, digest=digest, last4=key[-4:], scopes=(ALL,), now=now)
+            added = accounts.add_api_key(
+                tx, name=BOOTSTRAP, digest=digest, last4=key[-4:], scopes=(ALL,), now=now
+            )
+            if added is not None:
+                detail = {"name": BOOTSTRAP, "scopes": [ALL]}
+                audit.add(tx, at=now, actor=HOST, action="key.create", subject=added, detail=detail)
 
 
 def digest_of(key: str) -> str:

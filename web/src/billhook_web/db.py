@@ -1,17 +1,19 @@
 """The database: engine, transactions, and what SQLite and PostgreSQL each need to behave the same.
 
 The only place that begins or commits. ``begin`` is one transaction, committed at its end; ``read`` sees committed rows
-and takes no write lock. No network call belongs between the two ends of either.
+and takes no write lock. No network call belongs between the two ends of either. A :class:`Writer` is for the one statement
+that has to be fast.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, Select, create_engine, event, text
+from sqlalchemy import Column, Connection, DateTime, Dialect, Engine, Select, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -22,6 +24,8 @@ DatabaseError = (DBAPIError, PoolExhausted)
 """What is raised when the database cannot be reached, refuses, is locked for too long or has no connection left."""
 
 LOCK_SECONDS = 10
+LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's code for a lock that was not to be had in time."""
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -62,12 +66,41 @@ class Database:
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._write_turn = threading.Lock()
+        self._writers: list[Writer] = []
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
         """Open a transaction; it is committed when the block ends well and undone when it raises."""
-        with self.engine.begin() as tx:
+        with self.turn(), self.engine.begin() as tx:
             yield tx
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for this thread's turn to write to SQLite; nothing on PostgreSQL.
+
+        SQLite has one write lock, and who finds it taken sleeps, up to 100 ms at a time, however soon it is free. Threads
+        of one process wait for each other here instead and go on at once. Other processes are waited for by SQLite.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        mine = self._write_turn.acquire(timeout=LOCK_SECONDS)  # without it SQLite itself decides, and refuses
+        try:
+            yield
+        finally:
+            if mine:
+                self._write_turn.release()
+
+    def writer(self) -> Writer:
+        """Return a new :class:`Writer`; it is closed with the database."""
+        self._writers.append(Writer(self))
+        return self._writers[-1]
+
+    def stored_form(self, column: Column[Any]) -> Callable[[Any], Any]:
+        """Return what turns a value of this column into what the driver stores, as SQLAlchemy would."""
+        dialect = self.engine.dialect
+        return column.type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -86,7 +119,83 @@ class Database:
 
     def close(self) -> None:
         """Give all connections back."""
+        for writer in self._writers:
+            writer.close()
         self.engine.dispose()
+
+
+class Writer:
+    """Statements past SQLAlchemy, each committed by itself, on a connection of the driver that stays open.
+
+    For one thread at a time. It saves a checkout, a transaction and a round trip or two for every statement; the guarantee
+    is the same: when :meth:`execute` returns, the rows are committed. ``mark`` stands for a parameter in the SQL.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._dialect = db.engine.dialect
+        self._connection: Any = None
+        self.mark = "?" if db.is_sqlite else "%s"
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Run one statement that may be run twice, and return its rows.
+
+        A connection that broke since the last statement is replaced once.
+
+        :raises DatabaseError: it is not known to be committed.
+        """
+        fresh = self._connection is None
+        try:
+            return self._execute(sql, parameters)
+        except DBAPIError as exc:
+            if fresh or not exc.connection_invalidated:
+                raise
+        return self._execute(sql, parameters)
+
+    def close(self) -> None:
+        """Close the connection; the next statement opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        options = {} if self._db.is_sqlite else {"prepare": True}
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            with self._db.turn():
+                rows: list[tuple[Any, ...]] = self._connection.execute(sql, parameters, **options).fetchall()
+        except self._dialect.loaded_dbapi.Error as exc:
+            broken = self._dialect.is_disconnect(exc, self._connection, None)
+            if broken:
+                self.close()
+            raise self._told(exc, broken=broken) from exc
+        return rows
+
+    def _connect(self) -> Any:
+        pooled = (
+            self._db.engine.raw_connection()
+        )  # prepared like every other connection, then taken out of the pool
+        connection = pooled.driver_connection
+        pooled.detach()
+        if not self._db.is_sqlite:
+            connection.autocommit = True
+        return connection
+
+    def _told(self, exc: Exception, *, broken: bool) -> DBAPIError:
+        """Return the exception that SQLAlchemy would have raised, without the values of the row."""
+        dbapi = self._dialect.loaded_dbapi
+        told = DBAPIError.instance(
+            None,
+            None,
+            exc,
+            dbapi.Error,
+            hide_parameters=True,
+            connection_invalidated=broken,
+            dialect=self._dialect,
+        )
+        assert isinstance(told, DBAPIError)  # noqa: S101 - it is one whenever the driver's own error came in
+        return told
 
 
 def _prepare_sqlite(engine: Engine) -> None:
@@ -106,6 +215,23 @@ def _prepare_sqlite(engine: Engine) -> None:
         # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later cannot be refused.
         if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def give_way(tx: Tx, *, seconds: float) -> None:
+    """Wait at most so long for each lock on a table until the transaction ends; then :func:`gave_way` is true.
+
+    For PostgreSQL, where whoever waits for a table's lock makes everybody wait who comes after. SQLite has one lock,
+    which the transaction holds already.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.execute(
+            text("SELECT set_config('lock_timeout', :limit, true)"), {"limit": f"{seconds * 1000:.0f}ms"}
+        )
+
+
+def gave_way(exc: BaseException) -> bool:
+    """Say whether a transaction ended because a lock was not to be had in time."""
+    return getattr(getattr(exc, "orig", None), "sqlstate", None) == LOCK_NOT_AVAILABLE
 
 
 def lock(tx: Tx, names: Iterable[str]) -> None:

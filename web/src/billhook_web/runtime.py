@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import dramatiq
 
@@ -19,11 +18,14 @@ from billhook_web.services.collection import CollectionRules
 from billhook_web.services.connections import Connections, all_secrets, connect
 from billhook_web.services.customers import Customers
 from billhook_web.services.delivery import Delivery
+from billhook_web.services.intake import Intake
 from billhook_web.services.jobs import Jobs
 from billhook_web.services.meters import Meters
 from billhook_web.services.paying import Paying
 from billhook_web.services.processing import Processing
+from billhook_web.services.reconcile import Reconciler
 from billhook_web.services.recording import Recorder
+from billhook_web.services.sightings import Looking
 from billhook_web.settings import Configuration
 
 
@@ -37,12 +39,14 @@ class Runtime:
     broker: dramatiq.Broker
     registry: Registry
     connections: Connections
+    intake: Intake
     recorder: Recorder
     processing: Processing
     delivery: Delivery
     customers: Customers
     collecting: Collecting
     paying: Paying
+    reconciler: Reconciler
     meters: Meters
     hide: Callable[[str], str]  # takes every configured secret out of a text
 
@@ -86,7 +90,7 @@ def build_runtime(
     registry.register(CollectionRules(host.schedule()), "billhook-collection", essential=True)
     db = Database(host.sqlalchemy_url())
     connections = connect(configuration, registry, clock=clock, http=http, db=db)
-    hide = partial(redact, secrets=_secrets(configuration, connections))
+    hide = _hider(_secrets(configuration, connections))
     recorder = Recorder(connections, registry)
     collecting = Collecting(
         clock=clock,
@@ -105,6 +109,7 @@ def build_runtime(
         broker=make_broker(host.redis_url.get_secret_value() if host.redis_url else None),
         registry=registry,
         connections=connections,
+        intake=Intake(db),
         recorder=recorder,
         processing=Processing(
             db=db, clock=clock, connections=connections, recorder=recorder, redact=hide, meters=meters
@@ -116,6 +121,15 @@ def build_runtime(
         meters=meters,
         hide=hide,
     )
+
+
+def _hider(secrets: tuple[str, ...]) -> Callable[[str], str]:
+    """Return a function that takes the secrets out of a text. Unlike a partial it shows none when it is printed."""
+
+    def hide(text: str) -> str:
+        return redact(text, secrets)
+
+    return hide
 
 
 def _secrets(configuration: Configuration, connections: Connections) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,6 +52,10 @@ class HostSettings(ConnectionConfig):
         "P3D,P7D,P7D",
         description="waits between attempts to collect, as ISO 8601 durations; empty: never again",
     )
+    reconcile_every: str = Field(
+        "PT1H",
+        description="how often providers are asked what was missed, as an ISO 8601 duration; empty: never by itself",
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     plugins_allow: Words = Field((), description="plugins to load although no connection uses them")
     plugins_deny: Words = Field((), description="plugins never to load")
@@ -90,6 +94,13 @@ class HostSettings(ConnectionConfig):
         parse_duration(value)
         return value
 
+    @field_validator("reconcile_every")
+    @classmethod
+    def _is_interval(cls, value: str) -> str:
+        if value.strip() and parse_duration(value.strip()) < timedelta(minutes=1):
+            raise ValueError("it is shorter than a minute")
+        return value.strip()
+
     @field_validator("log_level")
     @classmethod
     def _is_level(cls, value: str) -> str:
@@ -108,6 +119,10 @@ class HostSettings(ConnectionConfig):
     def patience_with_unknown(self) -> timedelta:
         """Return how long the outcome of a call may stay unknown before an operator is told."""
         return parse_duration(self.unknown_deadline)
+
+    def reconciles_every(self) -> timedelta | None:
+        """Return how often providers are asked what was missed; None: never by itself."""
+        return parse_duration(self.reconcile_every) if self.reconcile_every else None
 
     def secrets(self) -> tuple[str, ...]:
         """Return what must never show: every secret, and the passwords inside the URLs."""
@@ -134,8 +149,8 @@ class Configuration:
 
     host: HostSettings
     connections: tuple[ConnectionName, ...]
-    tables: Mapping[str, Mapping[str, Any]]
-    env: Mapping[str, str]
+    tables: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    env: Mapping[str, str] = field(repr=False)  # as the tables: it may hold secrets
 
 
 def read_configuration(env: Mapping[str, str]) -> Configuration:

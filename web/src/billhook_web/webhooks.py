@@ -13,7 +13,6 @@ from billhook_web.actors import Wake
 from billhook_web.db import DatabaseError
 from billhook_web.problems import problem
 from billhook_web.runtime import Runtime
-from billhook_web.services.intake import receive
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +52,7 @@ def _receive(runtime: Runtime, wake: Wake, name: str) -> Response:
         return problem(413, "Body too large", f"A webhook may have at most {MAX_BODY} bytes.")
     try:
         delivery = WebhookRequest(headers=_headers(), body=body)
-        receipt = receive(runtime.db, connection.source, delivery, now=runtime.clock.now())
+        receipt = runtime.intake.receive(connection.source, delivery, now=runtime.clock.now())
     except SignatureInvalid:
         runtime.meters.refused(name, reason="signature")
         log.info("webhook.refused", connection=name)

@@ -81,13 +81,17 @@ class DodoApi:
         :raises Temporary: the list does not end; whoever looks something up must not take that for "not there".
         """
         for number in range(MOST_PAGES):
-            page = self.get(*path, params={**(params or {}), "page_size": PAGE, "page_number": number})
-            with readable(f"the list of {path[0]}"):
-                rows = list(records(page, "items"))
+            rows = self.page(*path, params=params, number=number)
             yield from rows
             if len(rows) < PAGE:
                 return
         raise Temporary(f"Dodo lists more than {MOST_PAGES * PAGE} {path[0]}; narrow the time")
+
+    def page(self, *path: str, params: Params | None = None, number: int) -> list[Json]:
+        """Read one page of a list, counted from 0; one that is not full is the last."""
+        page = self.get(*path, params={**(params or {}), "page_size": PAGE, "page_number": number})
+        with readable(f"the list of {path[0]}"):
+            return list(records(page, "items"))
 
     def _object(self, answer: ApiResponse) -> Json:
         if not answer.ok:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from billhook.events import Event, Refetch, RefundChanged
 from billhook.hookspecs import ConnectionContext
-from billhook.provider import Delivery, ProviderInfo, WebhookRequest
+from billhook.provider import Delivery, ProviderInfo, ReconcilePage, ReconcileWindow, WebhookRequest
 from billhook.signing import StandardWebhooks
 
 from .client import DodoApi, connect, readable
 from .config import DodoConfig
 from .facts import Reader
+from .listing import pages_of
 from .payloads import Json, instant, parsed, record, records, text
 from .traits import INFO
 
@@ -78,12 +80,36 @@ class DodoWebhooks:
                 return []
 
     def refetch(self, thing: Refetch) -> Sequence[Event]:
-        """Fetch a payment (kind ``payment``), with its refunds when the hint ``refunds`` is there.
+        """Fetch a payment (with its refunds when the hint ``refunds`` is there), a refund, a dispute or a mandate.
 
-        :raises ProviderError: Dodo could not be asked.   :raises NotFound: it does not know the payment.
+        All but a payment come without the time of their last change: what is said of them holds now, undated.
+
+        :raises ProviderError: Dodo could not be asked.   :raises NotFound: it does not know the thing.
         """
-        if thing.kind != "payment":
-            raise ValueError(f"Dodo webhooks never name a {thing.kind} to fetch")
+        match thing.kind:
+            case "payment":
+                return self._payment(thing)
+            case "refund":
+                refund = self._api.get("refunds", thing.id)
+                with readable(f"refund {thing.id}"):
+                    facts: Sequence[Event] = [self._reader.refund(refund, sent_at=None)]
+            case "dispute":
+                dispute = self._api.get("disputes", thing.id)
+                with readable(f"dispute {thing.id}"):
+                    facts = self._reader.dispute(dispute, sent_at=None)
+            case "mandate":
+                mandate = self._api.get("subscriptions", thing.id)
+                with readable(f"subscription {thing.id}"):
+                    facts = self._reader.mandate(mandate, sent_at=None)
+            case _:
+                raise ValueError(f"Dodo has no {thing.kind} to fetch")
+        return [replace(fact, at=None) for fact in facts]
+
+    def reconcile(self, window: ReconcileWindow) -> Iterator[ReconcilePage]:
+        """List what Dodo holds; see :mod:`billhook_dodo.listing`."""
+        return pages_of(self._api, self._reader, window)
+
+    def _payment(self, thing: Refetch) -> Sequence[Event]:
         payment = self._api.get("payments", thing.id)
         with readable(f"payment {thing.id}"):
             facts: list[Event] = [*self._reader.payment(payment, sent_at=None)]

@@ -71,13 +71,17 @@ def started(connection: str, body: Json) -> Sequence[Event | Refetch]:
     """Read a row that has become active; it may have gone on since, for Lago renders it when it sends it."""
     if row_status(body) is not RowStatus.ACTIVE:
         return standing(connection, body)
-    fact = SubscriptionStarted(
+    return [start(connection, body), updated(connection, body)]
+
+
+def start(connection: str, body: Json) -> SubscriptionStarted:
+    """Read that a row has begun, whatever became of it since."""
+    return SubscriptionStarted(
         at=instant(body, "started_at") or instant(body, "subscription_at"),
         trial_ends_at=trial_end(body),
         previous_plan=text_or_none(body, "previous_plan_code"),
         **_row(connection, body),
     )
-    return [fact, updated(connection, body)]
 
 
 def standing(connection: str, body: Json) -> Sequence[Event | Refetch]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from json import loads
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -24,6 +26,16 @@ NO_LICENCE: Final = "feature_unavailable"
 """Lago's word for "this needs a premium licence"; also what it says about paying an invoice that is not final."""
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a list and the number of the next (None: it was the last). ``pause``: Lago's limit is used up for so
+    long."""
+
+    rows: Sequence[Json]
+    following: int | None
+    pause: timedelta
 
 
 class LagoClient:
@@ -55,21 +67,30 @@ class LagoClient:
         return self._answer(self._api.delete(*path, params=params))
 
     def pages(self, root: str, *path: str, params: Params | None = None) -> Iterator[Json]:
-        """Yield every row of a list.
+        """Yield every row of a list."""
+        number: int | None = 1
+        while number is not None:
+            page = self.page(root, *path, params=params, number=number)
+            yield from page.rows
+            number = page.following
 
-        Follows ``next_page``: Lago caches some totals for half an hour, so a count would miss rows.
+    def page(self, root: str, *path: str, params: Params | None = None, number: int = 1) -> Page:
+        """Read one page of a list; pages count from 1.
+
+        What comes after it is what ``next_page`` says: Lago caches some totals for half an hour, so a count would miss
+        rows.
         """
-        page: object = 1
-        while isinstance(page, int):
-            answer = self.get(*path, params={**(params or {}), "page": page, "per_page": 100})
-            with readable():
-                if (
-                    root not in answer
-                ):  # an empty list would say "not there" to somebody who looks before repeating
-                    raise PayloadInvalid(f"{root} is missing")
-                yield from rows(answer, root)
-                following = obj_or_empty(answer, "meta").get("next_page")
-            page = following if isinstance(following, int) and following > page else None
+        query = {**(params or {}), "page": number, "per_page": 100}
+        response = self._api.get(*path, params=query)
+        answer = self._answer(response)
+        with readable():
+            if root not in answer:  # an empty list would say "not there" to somebody who looks before repeating
+                raise PayloadInvalid(f"{root} is missing")
+            following = obj_or_empty(answer, "meta").get("next_page")
+            onward = isinstance(following, int) and following > number
+            return Page(
+                rows=rows(answer, root), following=following if onward else None, pause=_pause(response)
+            )
 
     def health(self) -> Json:
         """Return what the server says about itself outside the API: its version."""
@@ -167,6 +188,13 @@ def readable() -> Iterator[None]:
         yield
     except PayloadInvalid as exc:
         raise Permanent(f"Lago's answer is not readable: {exc}") from exc
+
+
+def _pause(response: ApiResponse) -> timedelta:
+    """Return how long to leave Lago alone: its cloud tells how many calls are left, and in how many seconds more are."""
+    left, reset = (response.headers.get(f"x-ratelimit-{name}", "") for name in ("remaining", "reset"))
+    used_up = left == "0" and re.fullmatch(r"[0-9]{1,4}", reset) is not None
+    return timedelta(seconds=int(reset)) if used_up else timedelta()
 
 
 def _error_body(body: bytes) -> Json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from json import loads
 from typing import Final
@@ -23,10 +23,11 @@ from billhook.events import (
 )
 from billhook.hookspecs import ConnectionContext
 from billhook.model import InvoiceStatus, PaymentStatus, Ref
-from billhook.provider import Delivery, ProviderInfo, WebhookRequest
+from billhook.provider import Delivery, ProviderInfo, ReconcilePage, ReconcileWindow, WebhookRequest
 from billhook_lago import agreements, mapping
 from billhook_lago.client import LagoClient, lago_client, readable
 from billhook_lago.config import LagoConfig
+from billhook_lago.listing import pages_of
 from billhook_lago.reading import Json, instant, obj, obj_or_empty, text, text_or_none
 from billhook_lago.signature import HmacSignature, JwtSignature, Signature, header
 
@@ -111,6 +112,10 @@ class LagoWebhooks:
                 return [self._end(thing)]
             case _:
                 raise Permanent(f"Lago has nothing of the kind {thing.kind!r} to fetch")
+
+    def reconcile(self, window: ReconcileWindow) -> Iterator[ReconcilePage]:
+        """List what Lago holds; see :mod:`billhook_lago.listing`."""
+        return pages_of(self.connection, self._client, window)
 
     def _end(self, thing: Refetch) -> Event:
         try:

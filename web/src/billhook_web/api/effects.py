@@ -12,7 +12,7 @@ from billhook.errors import Conflict, NotFound
 from billhook_web.api import operation_serialise as serialise
 from billhook_web.api.describing import page
 from billhook_web.api.fields import Choice
-from billhook_web.api.host import host, needs, runtime
+from billhook_web.api.host import host, needs, note_action, runtime
 from billhook_web.api.operation_schemas import EffectDetailSchema, EffectSchema
 from billhook_web.api.paging import LARGEST_ID, ById, answer_page, cut, encode, filter_text
 from billhook_web.api.parsing import Blueprint, invalid
@@ -83,6 +83,7 @@ def retry_effect(effect_id: int) -> Response:
             raise NotFound("There is no such effect here.")
         if not outbox.retry(tx, effect_id, now=runtime().clock.now()):
             raise Conflict(f"The effect is {before.status}: nothing is left to try.", field="status")
+        note_action(tx, "effect.retry", effect_id)
         row = outbox.get(tx, effect_id) or before
     host().wake.effects([effect_id])
     response = jsonify(serialise.effect(row))

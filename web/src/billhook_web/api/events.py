@@ -10,7 +10,7 @@ from billhook.errors import NotFound
 from billhook_web.api import operation_serialise as serialise
 from billhook_web.api.describing import page
 from billhook_web.api.fields import Choice, Text
-from billhook_web.api.host import host, needs, runtime
+from billhook_web.api.host import host, needs, note_action, runtime
 from billhook_web.api.operation_schemas import EventDetailSchema, EventSchema, ReplayedSchema
 from billhook_web.api.paging import LARGEST_ID, ById, answer_page, cut, encode, filter_text
 from billhook_web.api.parsing import Blueprint, Input
@@ -79,7 +79,8 @@ def get_event(query: dict[str, Any], event_id: int) -> Response:
 def replay_event(event_id: int) -> Response:
     """Process a delivery again, whatever became of it. Facts that are known already change nothing."""
     with runtime().db.begin() as tx:
-        inbox.replay(tx, event_id, now=runtime().clock.now())
+        if inbox.replay(tx, event_id, now=runtime().clock.now()):
+            note_action(tx, "event.replay", event_id)
         row = inbox.get(tx, event_id)
     if row is None:
         raise NotFound("There is no such event here.")
@@ -100,6 +101,7 @@ def replay_events(said: dict[str, Any]) -> Response:
         chosen = [row.id for row in rows[:REPLAY_AT_MOST]]
         for event_id in chosen:
             inbox.replay(tx, event_id, now=runtime().clock.now())
+        note_action(tx, "event.replay_all", said["connection"] or "all connections", **said, ids=chosen)
     for event_id in chosen:
         host().wake.inbox(event_id)
     response = jsonify(replayed=len(chosen), more=len(rows) > REPLAY_AT_MOST)

@@ -12,7 +12,9 @@ from flask import Flask, current_app, g, request
 
 from billhook_web.actors import Wake
 from billhook_web.auth import ALL, SCOPES, authorize
+from billhook_web.db import Tx
 from billhook_web.runtime import Runtime
+from billhook_web.stores import audit
 
 MAX_BODY: Final = 256 * 1024
 """Larger bodies are answered 413. The largest that makes sense is a customer with every field."""
@@ -55,7 +57,7 @@ def needs(scope: str) -> Callable[[View], View]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             request.max_content_length = MAX_BODY
             key = authorize(runtime(), request.headers.get("Authorization"), scope=scope)
-            g.scopes, g.key_id = key.scopes, key.id
+            g.scopes, g.key_id, g.key_name = key.scopes, key.id, key.name
             return view(*args, **kwargs)
 
         described = deepcopy(getattr(view, "_apidoc", {}))
@@ -69,6 +71,12 @@ def needs(scope: str) -> Callable[[View], View]:
         return guarded  # type: ignore[return-value]  # same signature as the view's
 
     return decorate
+
+
+def note_action(tx: Tx, action: str, subject: object, **detail: Any) -> None:
+    """Write into the audit what the caller does, in the transaction that does it."""
+    at, actor = runtime().clock.now(), f"key:{g.key_id} {g.key_name}"
+    audit.add(tx, at=at, actor=actor, action=action, subject=subject, detail=detail)
 
 
 def may(scope: str) -> bool:

@@ -13,7 +13,7 @@ from billhook.provider import SupportsInvoicePdf
 from billhook_web.api import serialise
 from billhook_web.api.describing import page
 from billhook_web.api.fields import Choice
-from billhook_web.api.host import host, needs, runtime
+from billhook_web.api.host import host, needs, note_action, runtime
 from billhook_web.api.parsing import Blueprint
 from billhook_web.api.schemas import CollectionSchema, InvoiceDetailSchema, InvoiceSchema
 from billhook_web.api.things import ThingsQuery, find, list_things, read_ref
@@ -77,7 +77,9 @@ def get_invoice_pdf(ref: str) -> Response:
 def collect_invoice(ref: str) -> Response:
     """Ask for another attempt to collect, now; when one is under way, that one is named."""
     invoice = read_ref(ref, "invoice")
-    asked = reattempt(runtime().db, runtime().clock, invoice)
+    asked = reattempt(
+        runtime().db, runtime().clock, invoice, note=lambda tx: note_action(tx, "invoice.collect", invoice)
+    )
     if asked.effect is not None:
         host().wake.effects([asked.effect])
     response = jsonify(

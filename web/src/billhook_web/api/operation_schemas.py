@@ -66,6 +66,7 @@ class EffectSchema(ma.Schema):
     attempt_count = whole("")
     created_at = instant()
     finished_at = instant(null=True)
+    unknown_since = instant("when it was first tried without an answer; settled: null", null=True)
     note = text(null=True)
     error = text(null=True)
     values = free("what is to be done")
@@ -84,6 +85,17 @@ class EffectDetailSchema(EffectSchema):
     """An effect with every try at it."""
 
     attempts = many(EffectAttemptSchema)
+
+
+class AuditEntrySchema(ma.Schema):
+    """Something an operator did."""
+
+    id = whole("")
+    at = instant()
+    actor = text("key:<id> <name>, cli:<user>, or host")
+    action = text("the thing and the verb, as in effect.retry")
+    subject = text("to what")
+    detail = free("what else was said")
 
 
 class ConnectionSchema(ma.Schema):

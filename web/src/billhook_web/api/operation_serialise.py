@@ -10,6 +10,7 @@ from billhook.config import masked
 from billhook.provider import Finding
 from billhook_web.api.serialise import Plain, instant
 from billhook_web.services.connections import Connection
+from billhook_web.stores.audit import AuditEntry
 from billhook_web.stores.inbox import InboxRow
 from billhook_web.stores.outbox import EffectAttempt, EffectRow
 
@@ -56,6 +57,7 @@ def effect(row: EffectRow) -> Plain:
         "attempt_count": row.attempts,
         "created_at": instant(row.created_at),
         "finished_at": instant(row.finished_at),
+        "unknown_since": instant(row.unknown_since),
         "note": row.note,
         "error": row.error or None,
         "values": {name: each for name, each in values.items() if name != "kind"},
@@ -69,6 +71,18 @@ def effect_attempt(value: EffectAttempt) -> Plain:
         "milliseconds": value.milliseconds,
         "outcome": value.outcome,
         "detail": value.detail,
+    }
+
+
+def audit_entry(row: AuditEntry) -> Plain:
+    """Write something an operator did."""
+    return {
+        "id": row.id,
+        "at": instant(row.at),
+        "actor": row.actor,
+        "action": row.action,
+        "subject": row.subject,
+        "detail": dict(row.detail),
     }
 
 

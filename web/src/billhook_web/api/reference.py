@@ -12,6 +12,7 @@ from werkzeug.routing import BaseConverter
 
 from billhook_web.actors import Wake
 from billhook_web.api import (
+    audit,
     connections,
     customers,
     effects,
@@ -70,7 +71,7 @@ def register_api(app: Flask, runtime: Runtime, wake: Wake) -> None:
     app.url_map.merge_slashes = False  # an id may begin with a slash, or have two
     api = _Api(app, spec_kwargs=_spec())
     api.register_converter(AnyText, lambda _converter: {"type": "string", "minLength": 1})
-    for part in (customers, subscriptions, invoices, payments, events, effects, connections):
+    for part in (customers, subscriptions, invoices, payments, events, effects, connections, audit):
         api.register_blueprint(part.blueprint, url_prefix=PREFIX)
     app.register_blueprint(_pages(api))
 

@@ -14,7 +14,7 @@ from billhook.provider import BillingEngine, CancelWhen, SupportsPlans, Supports
 from billhook_web.api import serialise
 from billhook_web.api.describing import page
 from billhook_web.api.fields import Choice, Text, read_instant
-from billhook_web.api.host import needs, runtime
+from billhook_web.api.host import needs, note_action, runtime
 from billhook_web.api.paging import filter_text
 from billhook_web.api.parsing import Blueprint, Input, Told, invalid
 from billhook_web.api.schemas import PlanSchema, SubscriptionSchema, UsageSchema
@@ -84,10 +84,12 @@ def get_subscription(ref: str) -> Response:
 @blueprint.response(201, SubscriptionSchema)
 def subscribe(said: dict[str, Any]) -> Response:
     """Start a subscription; the same again answers what is there."""
-    engine = _subscribing(_chosen_engine(said["connection"]))
+    chosen = _chosen_engine(said["connection"])
+    engine = _subscribing(chosen)
     with runtime().db.read() as tx:
         if accounts.get_customer(tx, said["customer"]) is None:
             raise invalid("customer", "There is no such customer here; register it first.")
+    _note("subscribe", f"{chosen.connection}:{said['id']}", plan=said["plan"])
     made = engine.subscribe(customer_id=said["customer"], plan=said["plan"], external_id=said["id"])
     response = jsonify(serialise.subscription(made))
     response.status_code = 201
@@ -101,7 +103,9 @@ def subscribe(said: dict[str, Any]) -> Response:
 def change_plan(said: dict[str, Any], ref: str) -> Response:
     """Move to another plan; whether now or at the period's end is the billing engine's rule."""
     found = _find(ref)
-    return jsonify(serialise.subscription(_engine_of(found).change_plan(found, plan=said["plan"])))
+    engine = _engine_of(found)
+    _note("change_plan", found.ref, plan=said["plan"])
+    return jsonify(serialise.subscription(engine.change_plan(found, plan=said["plan"])))
 
 
 @blueprint.route("/subscriptions/<any_text:ref>/cancel", methods=["POST"])
@@ -111,7 +115,9 @@ def change_plan(said: dict[str, Any], ref: str) -> Response:
 def cancel(said: dict[str, Any], ref: str) -> Response:
     """End a subscription now, at the period's end, or at an instant."""
     found = _find(ref)
-    return jsonify(serialise.subscription(_engine_of(found).cancel(found, when=said["when"])))
+    engine = _engine_of(found)
+    _note("cancel", found.ref, when=str(said["when"]))
+    return jsonify(serialise.subscription(engine.cancel(found, when=said["when"])))
 
 
 @blueprint.route("/subscriptions/<any_text:ref>/undo-cancel", methods=["POST"])
@@ -120,7 +126,9 @@ def cancel(said: dict[str, Any], ref: str) -> Response:
 def undo_cancel(ref: str) -> Response:
     """Take a scheduled end back."""
     found = _find(ref)
-    return jsonify(serialise.subscription(_engine_of(found).undo_cancel(found)))
+    engine = _engine_of(found)
+    _note("undo_cancel", found.ref)
+    return jsonify(serialise.subscription(engine.undo_cancel(found)))
 
 
 @blueprint.route("/subscriptions/<any_text:ref>/cancel-pending-change", methods=["POST"])
@@ -129,7 +137,9 @@ def undo_cancel(ref: str) -> Response:
 def cancel_pending_change(ref: str) -> Response:
     """Call off a scheduled plan change."""
     found = _find(ref)
-    _engine_of(found).cancel_pending_change(found)
+    engine = _engine_of(found)
+    _note("cancel_pending_change", found.ref)
+    engine.cancel_pending_change(found)
     return Response(status=204)
 
 
@@ -162,6 +172,12 @@ def list_plans(query: dict[str, Any]) -> Response:
     selling = [engine for engine in engines if isinstance(engine, SupportsPlans)]
     plans = [serialise.plan(plan) for engine in selling for plan in engine.plans()]
     return jsonify(data=plans, next_cursor=None)
+
+
+def _note(verb: str, subject: object, **detail: str) -> None:
+    """Note what is asked of the billing engine, before it is asked: what came of it may never be known here."""
+    with runtime().db.begin() as tx:
+        note_action(tx, f"subscription.{verb}", subject, **detail)
 
 
 def _find(text: str) -> Subscription:

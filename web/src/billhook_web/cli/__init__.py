@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import click
 
+from billhook_web.cli.audit import audit
 from billhook_web.cli.connections import connections
 from billhook_web.cli.database import db
 from billhook_web.cli.demo import demo
+from billhook_web.cli.doctor import doctor
 from billhook_web.cli.effects import effects
 from billhook_web.cli.events import events
 from billhook_web.cli.keys import keys
 from billhook_web.cli.plugins import plugins
+from billhook_web.cli.rebuild import rebuild
 from billhook_web.cli.sandbox import sandbox
 from billhook_web.cli.serving import serve, web, worker
 
@@ -25,5 +28,20 @@ def main() -> None:
     """
 
 
-for command in (serve, web, worker, demo, db, plugins, connections, events, effects, keys, sandbox):
+for command in (
+    serve,
+    web,
+    worker,
+    demo,
+    doctor,
+    db,
+    plugins,
+    connections,
+    events,
+    effects,
+    keys,
+    audit,
+    rebuild,
+    sandbox,
+):
     main.add_command(command)

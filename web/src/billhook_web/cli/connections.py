@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,6 @@ import click
 from billhook_web.cli.edge import json_option, open_runtime, print_list, read_configuration
 
 if TYPE_CHECKING:
-    from billhook.provider import Finding, SupportsCheck
     from billhook_web.runtime import Runtime
     from billhook_web.services.connections import Connection
 
@@ -43,6 +41,7 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
     Checks all connections, or those called NAMES; only harmless calls are made. Exits 1 when something is wrong.
     """
     from billhook.provider import Severity
+    from billhook_web.doctor.providers import findings_of
 
     with open_runtime(read_configuration()) as runtime:
         known = {each.name: each for each in runtime.connections.all()}
@@ -52,9 +51,14 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
                 f"There is no connection {', '.join(unknown)}; see 'billhook connections list'."
             )
         rows = [
-            {"connection": name, "severity": found.severity, "what": found.what, "fix": found.fix}
+            {
+                "connection": name,
+                "severity": found.severity,
+                "what": runtime.hide(found.what),
+                "fix": runtime.hide(found.fix),
+            }
             for name in (names or known)
-            for found in _findings(known[name])
+            for found in findings_of(known[name])
         ]
     print_list(
         rows, columns=CHECK_COLUMNS, as_json=as_json, empty="Nothing is connected: set BILLHOOK_CONNECTIONS."
@@ -86,36 +90,3 @@ def _fields(connection: Connection, runtime: Runtime) -> dict[str, Any]:
         "problem": connection.problem,
         "settings": masked(connection.settings) if connection.settings else None,
     }
-
-
-def _findings(connection: Connection) -> Iterator[Finding]:
-    from billhook.provider import Finding, Severity, SupportsCheck
-
-    if connection.problem is not None:
-        fix = f"See 'billhook plugins check {connection.plugin}'."
-        yield Finding(
-            severity=Severity.ERROR, what=f"The plugin is out of order: {connection.problem}", fix=fix
-        )
-        return
-    parts: list[object] = [connection.engine, connection.provider, connection.source]
-    able = {id(part): part for part in parts if isinstance(part, SupportsCheck)}  # one object may be several
-    if not able:
-        yield Finding(
-            severity=Severity.OK, what="The settings are complete; this plugin has no further check."
-        )
-    for part in able.values():
-        yield from _checked(part)
-
-
-def _checked(part: SupportsCheck) -> Iterator[Finding]:
-    from billhook.errors import BillhookError
-    from billhook.provider import Finding, Severity
-
-    try:
-        yield from part.check()
-    except BillhookError as exc:
-        fix = "Check its address and credentials, and whether it is reachable from here."
-        yield Finding(severity=Severity.ERROR, what=f"The provider could not be asked: {exc}", fix=fix)
-    except Exception as exc:  # noqa: BLE001 - foreign code: the other connections are still checked
-        fix = "Report it to the plugin's author."
-        yield Finding(severity=Severity.ERROR, what=f"The check failed: {type(exc).__name__}: {exc}", fix=fix)

@@ -16,6 +16,7 @@ import click
 
 if TYPE_CHECKING:
     from billhook.errors import ConfigInvalid
+    from billhook.hookspecs import HttpClients
     from billhook_web.db import Database
     from billhook_web.runtime import Runtime
     from billhook_web.settings import Configuration
@@ -24,6 +25,17 @@ T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 NOT_A_TERMINAL_WIDTH = 200
+
+
+def actor() -> str:
+    """Return who runs this command, for the audit."""
+    import getpass
+
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"cli:{os.getuid()}"
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 
@@ -92,13 +104,16 @@ def _check_servers(configuration: Configuration) -> None:
 
 
 @contextmanager
-def open_runtime(configuration: Configuration) -> Iterator[Runtime]:
-    """Put the host together; every problem of every connection ends the command."""
+def open_runtime(configuration: Configuration, *, http: HttpClients | None = None) -> Iterator[Runtime]:
+    """Put the host together; every problem of every connection ends the command.
+
+    :param http: makes the clients of its plugins; None: ordinary ones.
+    """
     from billhook.errors import ConfigInvalid
-    from billhook_web.runtime import build_runtime
+    from billhook_web.runtime import build_runtime, http_clients
 
     try:
-        runtime = build_runtime(configuration)
+        runtime = build_runtime(configuration, http=http or http_clients)
     except ConfigInvalid as exc:
         raise ConfigurationProblems(exc) from exc
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from billhook_web.cli.edge import json_option, open_database, print_list, print_one, with_progress
+from billhook_web.cli.edge import actor, json_option, open_database, print_list, print_one, with_progress
 
 if TYPE_CHECKING:
     from billhook_web.db import Database
@@ -70,7 +70,7 @@ def retry(effect_ids: tuple[int, ...], all_dead: bool) -> None:
     What may have happened is looked up before it is repeated. An effect that is done or running is left alone.
     """
     from billhook.clock import SystemClock
-    from billhook_web.stores import outbox
+    from billhook_web.stores import audit, outbox
 
     if bool(effect_ids) == all_dead:
         raise click.UsageError("Give ids, or --all-dead.")
@@ -80,7 +80,10 @@ def retry(effect_ids: tuple[int, ...], all_dead: bool) -> None:
 
         def retry_one(effect_id: int) -> bool:
             with db.begin() as tx:
-                return outbox.retry(tx, effect_id, now=now)
+                retried = outbox.retry(tx, effect_id, now=now)
+                if retried:
+                    audit.add(tx, at=now, actor=actor(), action="effect.retry", subject=effect_id)
+            return retried
 
         done = with_progress(wanted, label="Retrying", do=retry_one)
     click.echo(f"{done} effect{'' if done == 1 else 's'} will be tried again.")
@@ -126,6 +129,7 @@ def _fields(row: EffectRow) -> dict[str, Any]:
         "created_at": row.created_at,
         "due_at": row.due_at,
         "finished_at": row.finished_at,
+        "unknown_since": row.unknown_since,
         "attempts": row.attempts,
         "key": row.key,
         "note": row.note,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from billhook_web.cli.edge import json_option, open_database, print_list, print_one, with_progress
+from billhook_web.cli.edge import actor, json_option, open_database, print_list, print_one, with_progress
 
 if TYPE_CHECKING:
     from billhook_web.db import Database
@@ -73,7 +73,7 @@ def replay(event_ids: tuple[int, ...], all_dead: bool) -> None:
     What was recorded already is recognised and changes nothing.
     """
     from billhook.clock import SystemClock
-    from billhook_web.stores import inbox
+    from billhook_web.stores import audit, inbox
 
     if bool(event_ids) == all_dead:
         raise click.UsageError("Give ids, or --all-dead.")
@@ -84,7 +84,10 @@ def replay(event_ids: tuple[int, ...], all_dead: bool) -> None:
 
         def replay_one(event_id: int) -> bool:
             with db.begin() as tx:
-                return inbox.replay(tx, event_id, now=now)
+                replayed = inbox.replay(tx, event_id, now=now)
+                if replayed:
+                    audit.add(tx, at=now, actor=actor(), action="event.replay", subject=event_id)
+            return replayed
 
         done = with_progress(wanted, label="Replaying", do=replay_one)
     click.echo(f"{done} event{'' if done == 1 else 's'} will be processed again.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from billhook_web.cli.edge import json_option, open_database, print_list
+from billhook_web.cli.edge import actor, json_option, open_database, print_list
 
 COLUMNS = ("id", "name", "last4", "scopes", "created_at", "revoked_at")
 
@@ -24,7 +24,7 @@ def create(name: str, scopes: tuple[str, ...]) -> None:
 
     with open_database() as db:
         try:
-            key = create_key(db, name=name, scopes=scopes or (ALL,), now=SystemClock().now())
+            key = create_key(db, name=name, scopes=scopes or (ALL,), now=SystemClock().now(), actor=actor())
         except ValueError as exc:
             raise click.ClickException(str(exc)) from exc
     click.echo("Keep it now: only its digest is stored.", err=True)
@@ -54,9 +54,9 @@ def list_keys(as_json: bool) -> None:
 def revoke(key_id: int) -> None:
     """End a key at once."""
     from billhook.clock import SystemClock
-    from billhook_web.stores import accounts
+    from billhook_web.auth import revoke_key
 
-    with open_database() as db, db.begin() as tx:
-        if not accounts.revoke_api_key(tx, key_id, now=SystemClock().now()):
+    with open_database() as db:
+        if not revoke_key(db, key_id, now=SystemClock().now(), actor=actor()):
             raise click.ClickException(f"There is no key {key_id} in force; see 'billhook keys list'.")
     click.echo(f"Key {key_id} is revoked.")

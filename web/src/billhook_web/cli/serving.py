@@ -68,7 +68,11 @@ def web(host: str, port: int, threads: int) -> None:
     type=click.IntRange(1, 64),
     help="Things done at a time. [default: BILLHOOK_WORKER_THREADS, 8]",
 )
-def worker(threads: int | None) -> None:
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address for --metrics-port.")
+@click.option(
+    "--metrics-port", type=click.IntRange(1, 65535), help="Answer /metrics, /healthz and /readyz here."
+)
+def worker(threads: int | None, metrics_host: str, metrics_port: int | None) -> None:
     """Do the background work only, beside 'billhook web' processes. Needs BILLHOOK_REDIS_URL."""
     from dataclasses import replace
 
@@ -86,7 +90,10 @@ def worker(threads: int | None) -> None:
         click.echo(
             f"Billhook works with {count} thread{'' if count == 1 else 's'}; stop it with SIGTERM or Ctrl-C."
         )
-        run(runtime)
+        try:
+            run(runtime, operations=(metrics_host, metrics_port) if metrics_port else None)
+        except OSError as exc:
+            raise click.ClickException(f"Cannot listen on {metrics_host} port {metrics_port}: {exc}") from exc
     click.echo("Stopped.")
 
 

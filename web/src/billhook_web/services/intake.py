@@ -7,7 +7,7 @@ from datetime import datetime
 
 from billhook.provider import WebhookRequest, WebhookSource
 from billhook_web.db import Database
-from billhook_web.stores import inbox
+from billhook_web.stores.gathering import Gathering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +17,21 @@ class Receipt:
     inbox_id: int | None
 
 
-def receive(db: Database, source: WebhookSource, request: WebhookRequest, *, now: datetime) -> Receipt:
-    """Store one delivery; when this returns it survives any crash.
+class Intake:
+    """Takes deliveries in, for all threads of a process."""
 
-    :raises SignatureInvalid: nothing was stored.
-    :raises Temporary: it cannot be verified just now; nothing was stored, the sender should try again.
-    """
-    delivery = source.verify(request, now=now)
-    with db.begin() as tx:
-        inbox_id = inbox.add(tx, connection=source.connection, delivery=delivery, body=request.body, now=now)
-    return Receipt(inbox_id=inbox_id)
+    def __init__(self, db: Database) -> None:
+        self._gathering = Gathering(db)
+
+    def receive(self, source: WebhookSource, request: WebhookRequest, *, now: datetime) -> Receipt:
+        """Store one delivery; when this returns it survives any crash.
+
+        :raises SignatureInvalid: nothing was stored.
+        :raises Temporary: it cannot be verified just now; nothing was stored, the sender should try again.
+        :raises billhook_web.db.DatabaseError: it is not known to be stored, the sender should try again.
+        """
+        delivery = source.verify(request, now=now)
+        inbox_id = self._gathering.add(
+            connection=source.connection, delivery=delivery, body=request.body, now=now
+        )
+        return Receipt(inbox_id=inbox_id)

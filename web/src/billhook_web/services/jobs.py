@@ -207,7 +207,7 @@ class Jobs:
         return replace(self._apply(tx, recorded.facts), note=recorded.note)
 
     def _apply(self, tx: Tx, events: Sequence[Event]) -> Outcome:
-        return Outcome(effects=self._recorder.apply(tx, events, now=self._clock.now()).effects)
+        return Outcome(effects=self._recorder.hear(tx, events, now=self._clock.now()).effects)
 
     def _sync_customer(self, tx: Tx, effect: SyncCustomer) -> Job | Skip:
         row = accounts.get_customer(tx, effect.customer_id)

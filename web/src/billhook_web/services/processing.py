@@ -10,7 +10,7 @@ import structlog
 
 from billhook.clock import Clock, jitter
 from billhook.errors import NotFound, PayloadInvalid, ProviderError, Refused
-from billhook.events import DisputeChanged, Event, PaymentEvent, Refetch, RefundChanged
+from billhook.events import DisputeChanged, Event, PaymentEvent, Refetch, RefundChanged, all_to_json
 from billhook.model import Ref
 from billhook.provider import WebhookSource
 from billhook_web.db import Database
@@ -61,22 +61,24 @@ class Processing:
 
     def _process(self, row: InboxRow) -> tuple[int, ...]:
         source = self._connections.source(row.connection)
-        events = self._understand(source, row.body)
+        said, fetched = self._understand(source, row.body)
         now = self._clock.now()
         with self._db.begin() as tx:
-            applied = self._recorder.apply(tx, events, now=row.received_at, inbox_id=row.id)
-            inbox.finish(tx, row.id, now=now, facts=applied.new)
+            applied = self._recorder.apply(tx, [*said, *fetched], now=row.received_at, inbox_id=row.id)
+            told = all_to_json(fetched) if fetched else None
+            inbox.finish(tx, row.id, now=now, facts=applied.new, told=told)
         self._meters.processed(row.connection, lag=now - row.received_at)
         log.info("inbox.processed", inbox_id=row.id, connection=row.connection, facts=applied.new)
         return applied.effects
 
-    def _understand(self, source: WebhookSource, body: bytes) -> Sequence[Event]:
-        events: list[Event] = []
-        for part in source.parse(body):
-            events += source.refetch(part) if isinstance(part, Refetch) else [part]
-        return [*events, *self._missing_payments(source, events)]
+    def _understand(self, source: WebhookSource, body: bytes) -> tuple[list[Event], list[Event]]:
+        """Return what the body says, and what had to be asked for: the answers are kept, they cannot be had again."""
+        parts = source.parse(body)
+        said = [part for part in parts if not isinstance(part, Refetch)]
+        fetched = [event for part in parts if isinstance(part, Refetch) for event in source.refetch(part)]
+        return said, [*fetched, *self.missing_payments(source, [*said, *fetched])]
 
-    def _missing_payments(self, source: WebhookSource, events: Sequence[Event]) -> list[Event]:
+    def missing_payments(self, source: WebhookSource, events: Sequence[Event]) -> list[Event]:
         """A refund or dispute names only its payment: ask for one we never heard of, to learn its invoice."""
         told = {event.ref for event in events if isinstance(event, PaymentEvent)}
         named = {event.payment for event in events if isinstance(event, RefundChanged | DisputeChanged)}

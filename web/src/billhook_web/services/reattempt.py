@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from billhook.clock import Clock
@@ -26,14 +27,18 @@ class Reattempt:
     effect: int | None
 
 
-def reattempt(db: Database, clock: Clock, invoice_ref: Ref) -> Reattempt:
+def reattempt(
+    db: Database, clock: Clock, invoice_ref: Ref, *, note: Callable[[Tx], None] = lambda _tx: None
+) -> Reattempt:
     """Plan the next attempt now, also when the schedule has it later; wake its effect after this.
 
+    :param note: writes down who asked for it, in the same transaction.
     :raises NotFound: there is no such invoice.    :raises Conflict: nothing is to be paid on it.
     :raises Unsupported: its billing engine collects by itself.
     """
     with db.begin() as tx:
         lock(tx, [f"invoice/{invoice_ref}"])
+        note(tx)
         invoice = billing.invoices.get(tx, invoice_ref)
         _check(invoice, invoice_ref)
         attempts = billing.attempts_of(tx, invoice_ref)

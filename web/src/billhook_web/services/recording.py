@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 
 from billhook.effects import credit_note_of
 from billhook.events import (
@@ -21,7 +22,9 @@ from billhook.events import (
     PaymentEvent,
     RefundChanged,
     SubscriptionEvent,
+    all_to_json,
     dated,
+    fact_key,
 )
 from billhook.model import (
     Attempt,
@@ -49,7 +52,7 @@ from billhook.projections import (
 )
 from billhook_web.db import Tx, lock
 from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
-from billhook_web.stores import accounts, billing, ledger, outbox
+from billhook_web.stores import accounts, billing, inbox, ledger, outbox
 from billhook_web.stores.billing import Row
 from billhook_web.stores.ledger import About
 
@@ -77,9 +80,18 @@ class Recorder:
         self._registry = registry
 
     def apply(
-        self, tx: Tx, events: Iterable[Event], *, now: datetime, inbox_id: int | None = None
+        self,
+        tx: Tx,
+        events: Iterable[Event],
+        *,
+        now: datetime,
+        inbox_id: int | None = None,
+        plan: bool = True,
     ) -> Applied:
-        """Apply facts; undated ones get ``now``. Facts that are known already change nothing."""
+        """Apply facts; undated ones get ``now``. Facts that are known already change nothing.
+
+        ``plan`` False: what has to happen because of them was planned when they were first heard.
+        """
         facts = [dated(event, heard_at=now) for event in events]
         lock(tx, (f"payment/{payment}" for payment in map(_payment_of, facts) if payment))
         placed = [(fact, self._about(tx, fact)) for fact in facts]
@@ -90,8 +102,22 @@ class Recorder:
         ]
         for fact, about in new:
             self._project(tx, fact, about, now=now)
-        effects = [effect for fact, about in new for effect in self._plan(tx, fact, about, now=now)]
+        effects = [effect for fact, about in new if plan for effect in self._plan(tx, fact, about, now=now)]
         return Applied(new=len(new), effects=tuple(effects))
+
+    def hear(self, tx: Tx, events: Iterable[Event], *, now: datetime) -> Applied:
+        """Apply facts that came without a delivery, in answer to a question of ours.
+
+        What is new in them is kept in the inbox like a delivery, so that the ledger can be made again from there.
+        """
+        facts = [dated(event, heard_at=now) for event in events]
+        known = ledger.known(tx, [fact_key(fact) for fact in facts])
+        new = [fact for fact in facts if fact_key(fact) not in known]
+        for connection in sorted({fact.ref.connection for fact in new}):
+            told = all_to_json(fact for fact in new if fact.ref.connection == connection)
+            key = sha256(f"{now.isoformat()} {told}".encode()).hexdigest()
+            inbox.add_told(tx, connection=connection, key=f"told/{key}", told=told, now=now)
+        return self.apply(tx, facts, now=now)
 
     def adopt(self, tx: Tx, payment: Ref, invoice: Ref, *, now: datetime) -> tuple[int, ...]:
         """Tie a payment to the invoice an attempt made it for, when its facts name none; return effects to wake.

@@ -195,12 +195,13 @@ class ApiKey:
     revoked_at: datetime | None
 
 
-def add_api_key(tx: Tx, *, name: str, digest: str, last4: str, scopes: Sequence[str], now: datetime) -> None:
-    """Store a key's digest; nothing happens when it is there."""
-    statement = insert_new(tx, api_keys)
-    tx.execute(
-        statement.values(name=name, digest=digest, last4=last4, scopes=" ".join(scopes), created_at=now)
-    )
+def add_api_key(
+    tx: Tx, *, name: str, digest: str, last4: str, scopes: Sequence[str], now: datetime
+) -> int | None:
+    """Store a key's digest and return the key's id; None, and nothing happens, when it is there."""
+    values = {"name": name, "digest": digest, "last4": last4, "scopes": " ".join(scopes), "created_at": now}
+    statement = insert_new(tx, api_keys).values(**values).returning(api_keys.c.id)
+    return tx.execute(statement).scalar_one_or_none()
 
 
 def find_api_key(tx: Tx, digest: str) -> ApiKey | None:

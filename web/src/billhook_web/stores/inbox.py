@@ -16,6 +16,9 @@ from billhook_web.db import Tx, skip_locked
 from billhook_web.stores.filtering import insert_new, narrowed
 from billhook_web.stores.tables import inbox
 
+TOLD = "billhook.told"
+"""The type of what came without a delivery: an answer to a question of ours."""
+
 
 class InboxStatus(StrEnum):
     """How far a delivery has come."""
@@ -66,6 +69,18 @@ def _claimable(now: datetime) -> Any:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What was heard once: a delivery's body, and as JSON the facts it does not hold."""
+
+    id: int
+    connection: str
+    type: str
+    body: bytes
+    told: str | None
+    received_at: datetime
+
+
 def claim(tx: Tx, inbox_id: int, *, now: datetime, lease: timedelta) -> InboxRow | None:
     """Take a delivery for processing until the lease ends; None when it is done, not due or taken."""
     statement = (
@@ -86,9 +101,35 @@ def due(tx: Tx, *, now: datetime, limit: int) -> list[tuple[int, datetime]]:
     return [(row.id, row.due_at) for row in tx.execute(skip_locked(statement, tx))]
 
 
-def finish(tx: Tx, inbox_id: int, *, now: datetime, facts: int) -> None:
-    """Mark a delivery as processed; ``facts`` counts what was new in it."""
+def add_told(tx: Tx, *, connection: str, key: str, told: str, now: datetime) -> int | None:
+    """Store facts that came without a delivery, as processed; None when the same were told at the same instant."""
+    statement = insert_new(tx, inbox).values(
+        connection=connection,
+        delivery_key=key,
+        type=TOLD,
+        body=b"",
+        received_at=now,
+        status=InboxStatus.PROCESSED,
+        due_at=now,
+        processed_at=now,
+        told=told,
+    )
+    return tx.execute(statement.returning(inbox.c.id)).scalar_one_or_none()
+
+
+def heard(tx: Tx, *, after_id: int, limit: int) -> Sequence[Heard]:
+    """List what was heard and understood, oldest first: everything the ledger is made from."""
+    t = inbox.c
+    columns = (t.id, t.connection, t.type, t.body, t.told, t.received_at)
+    done = (t.id > after_id, t.status == InboxStatus.PROCESSED)
+    statement = select(*columns).where(*done).order_by(t.id).limit(limit)
+    return [Heard(**{**row._mapping, "body": bytes(row.body)}) for row in tx.execute(statement)]
+
+
+def finish(tx: Tx, inbox_id: int, *, now: datetime, facts: int, told: str | None = None) -> None:
+    """Mark a delivery as processed; ``facts`` counts what was new, ``told`` is what had to be fetched besides."""
     values = {
+        "told": told,
         "status": InboxStatus.PROCESSED,
         "leased_until": None,
         "processed_at": now,

@@ -47,6 +47,11 @@ def add(tx: Tx, event: Event, about: About, *, inbox_id: int | None, now: dateti
     return False
 
 
+def known(tx: Tx, keys: Sequence[str]) -> set[str]:
+    """Return which of these facts are in the ledger."""
+    return set(tx.execute(select(facts.c.key).where(facts.c.key.in_(keys))).scalars())
+
+
 def tie(tx: Tx, payment: str, invoice: str) -> bool:
     """Note the invoice on a payment's own facts that name none; False when there are no such facts."""
     loose = (facts.c.subject == payment, facts.c.payment == payment, facts.c.invoice.is_(None))
@@ -56,6 +61,15 @@ def tie(tx: Tx, payment: str, invoice: str) -> bool:
 def about_subject(tx: Tx, subject: str) -> Sequence[Event]:
     """Return every fact about one thing."""
     return _events(tx, facts.c.subject == subject)
+
+
+def about_subjects(tx: Tx, subjects: Sequence[str]) -> dict[str, list[Event]]:
+    """Return every fact about each of some things, in one query."""
+    found: dict[str, list[Event]] = {}
+    statement = select(facts.c.subject, facts.c.body).where(facts.c.subject.in_(set(subjects)))
+    for subject, body in tx.execute(statement.order_by(facts.c.id)):
+        found.setdefault(subject, []).append(from_json(body))
+    return found
 
 
 def about_payment(tx: Tx, payment: str) -> Sequence[Event]:

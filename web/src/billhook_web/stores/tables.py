@@ -59,6 +59,7 @@ inbox = Table(
     Column("processed_at", UTCDateTime),
     Column("facts", Integer, nullable=False, server_default="0"),
     Column("error", Text),
+    Column("told", Text),  # facts as JSON that the body does not hold: fetched, or heard without a delivery
     UniqueConstraint("connection", "delivery_key"),
     UniqueConstraint("connection", "content_key"),
     Index("ix_inbox_status_due_at", "status", "due_at"),
@@ -271,6 +272,20 @@ gaps = Table(
     Column("at", UTCDateTime),
     Column("found_at", UTCDateTime, nullable=False),
     Index("ix_gaps_connection_id", "connection", "id"),
+)
+
+connection_health = Table(
+    "connection_health",
+    metadata,
+    Column("connection", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("probe_at", UTCDateTime),
+    Column("reason", Text),
+    Column("changed_at", UTCDateTime, nullable=False),
+    Column("faults", Integer, nullable=False, server_default="0"),  # exceptions and nonsense of the plugin
+    Column("fault", Text),
+    Column("fault_at", UTCDateTime),
 )
 
 PROJECTIONS: dict[str, Any] = {

@@ -46,7 +46,9 @@ class Vitals:
     def dead(self) -> tuple[int, int]:
         """Dead letters: deliveries and effects."""
         dead = EffectStatus.DEAD
-        return self.inbox[InboxStatus.DEAD], sum(n for (_, status), n in self.effects.items() if status == dead)
+        return self.inbox[InboxStatus.DEAD], sum(
+            n for (_, status), n in self.effects.items() if status == dead
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +88,14 @@ def _effects(tx: Tx) -> dict[tuple[str, str], int]:
 def _oldest_received(tx: Tx) -> datetime | None:
     waiting = select(inbox.c.received_at).where(inbox.c.status == InboxStatus.RECEIVED)
     first = waiting.order_by(inbox.c.due_at).limit(SEEN_AT_MOST).subquery()
-    return tx.execute(select(func.min(first.c.received_at))).scalar_one()
+    oldest: datetime | None = tx.execute(select(func.min(first.c.received_at))).scalar_one()
+    return oldest
 
 
 def _oldest_due(tx: Tx, now: datetime) -> datetime | None:
     statement = select(func.min(effects.c.due_at)).where(effects.c.status.in_(OPEN), effects.c.due_at <= now)
-    return tx.execute(statement).scalar_one()
+    oldest: datetime | None = tx.execute(statement).scalar_one()
+    return oldest
 
 
 def unknown(tx: Tx, *, now: datetime, deadline: timedelta) -> Unknown:
