@@ -1,6 +1,6 @@
 # Needs python3 (3.11 or newer), git and make; everything else is fetched into this checkout.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test check style layers dependencies types rules bench screenshots clean
+.PHONY: help bootstrap demo test check style layers dependencies types rules chaos bench screenshots clean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -38,6 +38,9 @@ rules: bootstrap
 
 bench: bootstrap ## Measure what the flow costs
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+chaos: bootstrap ## Break everything while money moves, then compare the books (CHAOS_ARGS=--quick)
+	@$(BIN)/python -m chaos.run_chaos $(CHAOS_ARGS)
 
 screenshots: ## Take pictures of the pay page (needs a Chromium)
 	@scripts/bootstrap.sh --group e2e

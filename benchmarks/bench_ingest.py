@@ -36,12 +36,14 @@ def on_postgres(folder: Path) -> Iterator[list[Server]]:
 
 @contextmanager
 def on_sqlite(folder: Path) -> Iterator[list[Server]]:
-    """The host as ``serve``, which processes what it takes meanwhile, and the barest; a file each."""
-    with ExitStack() as stack:
-        env = machines.settings(f"sqlite:///{folder / 'billhook.sqlite3'}")
+    """The host that only receives, the host as ``serve``, which processes meanwhile, and the barest; a file each."""
+    with machines.databases(folder) as (_, redis), ExitStack() as stack:
+        web = machines.settings(f"sqlite:///{folder / 'web.sqlite3'}", redis_url=redis)
+        serve = machines.settings(f"sqlite:///{folder / 'serve.sqlite3'}")
         yield [
             stack.enter_context(machines.barest(f"sqlite:///{folder / 'barest.sqlite3'}")),
-            stack.enter_context(machines.host("serve", env, name="billhook serve (processing too)")),
+            stack.enter_context(machines.host("web", web, name="billhook web (Redis)")),
+            stack.enter_context(machines.host("serve", serve, name="billhook serve (processing too)")),
         ]
 
 

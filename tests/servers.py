@@ -93,8 +93,45 @@ def redis_url(redis_server: str) -> str:
     return redis_server
 
 
+class Server:
+    """A database or queue that was started here and can be restarted where it is; what it keeps in memory is then gone."""
+
+    def __init__(self, command: list[str], url: str, user: str | None, answers: Callable[[], object]) -> None:
+        self.url = url
+        self._command = command
+        self._user = user
+        self._answers = answers
+        self._process = self._start()
+
+    def restart(self, how: signal.Signals) -> None:
+        """Stop it with this signal and start it again; returns when it answers."""
+        _stop(self._process, how)
+        self._process = self._start()
+
+    def stop(self, how: signal.Signals) -> None:
+        """Stop it with this signal, which it understands as an order to leave."""
+        _stop(self._process, how)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(self._command, stdout=quiet, stderr=quiet, user=self._user)
+        try:
+            _await(self._answers, (OperationalError, redis.ConnectionError), process)
+        except BaseException:
+            _stop(process, signal.SIGTERM)
+            raise
+        return process
+
+
 @contextmanager
 def running_postgres(programs: PostgresPrograms, *, durable: bool = False) -> Iterator[str]:
+    """Run PostgreSQL while the block runs; gives the URL of its maintenance database."""
+    with postgres(programs, durable=durable) as server:
+        yield server.url
+
+
+@contextmanager
+def postgres(programs: PostgresPrograms, *, durable: bool = False) -> Iterator[Server]:
     """Run PostgreSQL on a Unix socket, in a folder that goes when it stops.
 
     Tests outlive no power cut, so they need no ``durable`` commits; what is measured does.
@@ -114,41 +151,35 @@ def running_postgres(programs: PostgresPrograms, *, durable: bool = False) -> It
         subprocess.run([*initdb, str(data)], check=True, stdout=subprocess.DEVNULL, user=user)
         fsync = "fsync=on" if durable else "fsync=off"
         options = ["-D", str(data), "-c", "listen_addresses=", "-c", fsync, "-k", str(folder)]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([installed.program("postgres"), *options], stderr=log, user=user)
+        url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
+        command = [installed.program("postgres"), *options]
+        server = Server(command, url, user, lambda: _administer(url, "SELECT 1"))
         try:
-            url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
-            _await(lambda: _administer(url, "SELECT 1"), OperationalError, process)
-            yield url
+            yield server
         finally:
-            _stop(process, signal.SIGINT)  # PostgreSQL's "fast" shutdown: does not wait for clients
+            server.stop(signal.SIGINT)  # PostgreSQL's "fast" shutdown: does not wait for clients
 
 
 @contextmanager
 def running_redis(binary: str) -> Iterator[str]:
+    """Run a Redis server while the block runs; gives its URL."""
+    with redis_server_of(binary) as server:
+        yield server.url
+
+
+@contextmanager
+def redis_server_of(binary: str) -> Iterator[Server]:
     """Run a Redis server on a free loopback port, keeping nothing on disk."""
     with tempfile.TemporaryDirectory(prefix="billhook-redis-") as folder:
         port = _free_port()
-        options = [
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-            folder,
-        ]
-        process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-        try:
-            url = f"redis://127.0.0.1:{port}/0"
-            with redis.Redis.from_url(url) as client:
-                _await(client.ping, redis.ConnectionError, process)
-            yield url
-        finally:
-            _stop(process, signal.SIGTERM)
+        options = f"--bind 127.0.0.1 --port {port} --appendonly no --dir {folder}".split()
+        url = f"redis://127.0.0.1:{port}/0"
+        with redis.Redis.from_url(url) as client:
+            server = Server([binary, *options, "--save", ""], url, None, client.ping)
+            try:
+                yield server
+            finally:
+                server.stop(signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +261,9 @@ def _unprivileged(folder: Path) -> str | None:
     return user
 
 
-def _await(answers: Callable[[], object], not_yet: type[Exception], process: subprocess.Popen[bytes]) -> None:
+def _await(
+    answers: Callable[[], object], not_yet: tuple[type[Exception], ...], process: subprocess.Popen[bytes]
+) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(not_yet):

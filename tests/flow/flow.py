@@ -56,6 +56,7 @@ class Flow:
             "BILLHOOK_PUBLIC_URL": "https://billing.test",
             "BILLHOOK_API_KEY": API_KEY,
             "BILLHOOK_WORKER_THREADS": "4",
+            "BILLHOOK_RECONCILE_EVERY": "never",  # a story that wants it says so
             **({"BILLHOOK_REDIS_URL": backend.redis_url} if backend.redis_url else {}),
             "LAGO_API_URL": "http://lago.test/api/v1",
             "LAGO_API_KEY": "lago-sandbox-key",

@@ -153,6 +153,13 @@ def test_every_problem_of_the_configuration_is_told_at_once(run: Run) -> None:
     assert "short" not in result.output
 
 
+def test_problems_of_host_and_connections_are_told_together(run: Run) -> None:
+    result = run("connections", "list", BILLHOOK_CONNECTIONS="acme,nobody", BILLHOOK_RETRY_SCHEDULE="P3X")
+    assert result.exit_code == 2
+    assert {"BILLHOOK_RETRY_SCHEDULE:", "ACME_API_KEY:", "BILLHOOK_CONNECTIONS:"} <= set(result.output.split())
+
+
+
 @pytest.mark.parametrize("command", [["serve"], ["connections", "list"], ["connections", "check"]])
 def test_problems_of_connections_name_the_variable_and_the_fix(run: Run, command: list[str]) -> None:
     result = run(*command, BILLHOOK_CONNECTIONS="acme,nowhere")

@@ -35,6 +35,7 @@ from billhook_web.runtime import build_runtime
 from billhook_web.services.collecting import Collecting
 from billhook_web.services.connections import Connection, Connections
 from billhook_web.services.delivery import Delivery
+from billhook_web.services.gates import Gates
 from billhook_web.services.jobs import Jobs
 from billhook_web.services.meters import Meters
 from billhook_web.services.paying import Paying
@@ -119,7 +120,8 @@ class Shop:
             new_token=new_token,
         )
         jobs = Jobs(clock=clock, connections=connections, recorder=self.recorder, collecting=collecting)
-        self.delivery = Delivery(db=self.db, clock=clock, jobs=jobs, redact=str, meters=Meters())
+        gates = Gates(db=self.db, clock=clock, limit=4, redact=str)
+        self.delivery = Delivery(db=self.db, clock=clock, jobs=jobs, redact=str, meters=Meters(), gates=gates)
         paying = Paying(db=self.db, clock=clock, connections=connections, deliver=self.delivery.deliver)
         self.runtime = replace(bare, paying=paying, connections=connections, collecting=collecting)
         self.app = Flask("billhook_web")

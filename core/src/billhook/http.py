@@ -289,7 +289,7 @@ class ApiClient:
             status=response.status_code,
             headers=headers,
             body=body,
-            request_id=_request_id(headers),
+            request_id=_request_id(headers, self._secrets),
             moved_money=call.moves_money,
         )
 
@@ -399,9 +399,9 @@ def _credentials(headers: Mapping[str, str]) -> list[str]:
     return [value.split()[-1] for name, value in headers.items() if name.lower() in _CREDENTIAL_HEADERS]
 
 
-def _request_id(headers: Mapping[str, str]) -> str | None:
+def _request_id(headers: Mapping[str, str], secrets: Iterable[str]) -> str | None:
     given = (headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name))
-    return next((value[:128] for value in given), None)
+    return next((redact(value, secrets)[:128] for value in given), None)
 
 
 def _provider_code(body: bytes, secrets: Iterable[str]) -> str:

@@ -38,6 +38,9 @@ class Patience:
     effects: float = 5.0
 
 
+PATIENCE = Patience()
+
+
 def within(seconds: float, ask: Callable[[], T]) -> T:
     """Return what ``ask`` returns, or raise what it raises; TimeoutError when it does not answer in time.
 
@@ -111,7 +114,7 @@ def installed_plugins() -> tuple[Installed, ...]:
 class Registry:
     """The loaded plugins and what became of all installed ones."""
 
-    def __init__(self, patience: Patience = Patience()) -> None:
+    def __init__(self, patience: Patience = PATIENCE) -> None:
         self.patience = patience
         self._manager = pluggy.PluginManager("billhook")
         self._manager.add_hookspecs(HookSpecs)
@@ -269,7 +272,7 @@ def load_plugins(
     *,
     denied: Collection[str] = (),
     installed: Iterable[Installed] | None = None,
-    patience: Patience = Patience(),
+    patience: Patience = PATIENCE,
 ) -> Registry:
     """Load the wanted plugins and note what became of every installed one."""
     registry = Registry(patience)

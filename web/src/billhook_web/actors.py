@@ -1,10 +1,11 @@
-"""Background work: two Dramatiq actors, and the loop that wakes what is due. They only translate."""
+"""Background work: a few Dramatiq actors, and the loop that wakes what is due. They only translate."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TypeVar
 
 import dramatiq
 import structlog
@@ -12,10 +13,12 @@ import structlog
 from billhook.clock import monotonic
 from billhook_web.db import DatabaseError
 from billhook_web.runtime import Runtime
+from billhook_web.services.gates import Waiter
 from billhook_web.services.sweep import sweep
 from billhook_web.services.unknowns import tell_overdue
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 SWEEP_SECONDS = 0.5
 TELL_SECONDS = 5.0
@@ -33,6 +36,16 @@ class Wake:
         self._deliver = dramatiq.actor(actor_name="deliver_effect", broker=runtime.broker)(
             self._deliver_effect
         )
+        runtime.breakers.when_free(self.waiter)
+        self._reconcile = dramatiq.actor(actor_name="reconcile", broker=runtime.broker)(self._reconcile_due)
+
+    def waiter(self, waiter: Waiter) -> None:
+        """Wake what waited for a place at a connection's gate."""
+        match waiter:
+            case ("inbox", inbox_id):
+                self.inbox(inbox_id)
+            case (_, effect_id):
+                self.effects([effect_id])
 
     def inbox(self, inbox_id: int) -> None:
         """Have a delivery processed."""
@@ -43,18 +56,25 @@ class Wake:
         for effect_id in effect_ids:
             self._send(self._deliver, effect_id)
 
-    def _send(self, actor: dramatiq.Actor[[int], None], row_id: int) -> None:
+    def reconcile(self, connection: str) -> None:
+        """Have a connection's provider asked what was missed, if its time has come."""
+        self._send(self._reconcile, connection)
+
+    def _send(self, actor: dramatiq.Actor[[T], None], row: T) -> None:
         """A queue that is down delays: the row is committed, and the sweeper sends again."""
         try:
-            actor.send(row_id)
+            actor.send(row)
         except (OSError, dramatiq.DramatiqError) as exc:
-            log.warning("queue.unreachable", actor=actor.actor_name, row_id=row_id, error=type(exc).__name__)
+            log.warning("queue.unreachable", actor=actor.actor_name, row_id=row, error=type(exc).__name__)
 
     def _process_inbox(self, inbox_id: int) -> None:
         self.effects(self._runtime.processing.process(inbox_id))
 
     def _deliver_effect(self, effect_id: int) -> None:
         self.effects(self._runtime.delivery.deliver(effect_id))
+
+    def _reconcile_due(self, connection: str) -> None:
+        self._runtime.reconciler.run_due(connection, woken=self.effects)
 
 
 class BackgroundWork:
@@ -104,6 +124,9 @@ class BackgroundWork:
         for effect_id, since in due.effects:
             if self._is_new(("effect", effect_id, since), now):
                 self._wake.effects([effect_id])
+        for connection, since in self._runtime.reconciler.due(now=self._runtime.clock.now()):
+            if self._is_new((f"reconcile {connection}", 0, since), now):
+                self._wake.reconcile(connection)
 
     def _tell_operators(self) -> None:
         if monotonic() - self._told < TELL_SECONDS:

@@ -173,12 +173,16 @@ class Writer:
         return rows
 
     def _connect(self) -> Any:
-        pooled = (
-            self._db.engine.raw_connection()
-        )  # prepared like every other connection, then taken out of the pool
-        connection = pooled.driver_connection
+        # Prepared like every other connection, then taken out of the pool and told to commit each statement.
+        try:
+            pooled = self._db.engine.raw_connection()
+        except self._dialect.loaded_dbapi.Error as exc:
+            raise self._told(exc, broken=True) from exc
+        connection: Any = pooled.driver_connection
         pooled.detach()
-        if not self._db.is_sqlite:
+        if self._db.is_sqlite:
+            connection.isolation_level = None
+        else:
             connection.autocommit = True
         return connection
 

@@ -10,7 +10,7 @@ from billhook.plugins import PluginStatus
 from billhook_web import broker
 from billhook_web.db import DatabaseError
 from billhook_web.runtime import Runtime
-from billhook_web.stores import schema, vitals
+from billhook_web.stores import conditions, schema, vitals
 
 _BROKEN = (PluginStatus.ERROR, PluginStatus.INCOMPATIBLE, PluginStatus.MISSING)
 
@@ -72,7 +72,21 @@ def _troubles(runtime: Runtime) -> list[dict[str, Any]]:
         for state in runtime.registry.states()
         if state.status in _BROKEN and state.name not in used
     ]
-    return [*connections, *plugins, *_unknown(runtime)]
+    return [*connections, *plugins, *_ailing(runtime), *_unknown(runtime)]
+
+
+def _ailing(runtime: Runtime) -> list[dict[str, Any]]:
+    """Connections whose provider is ``down`` or whose plugin is ``failing``: the others work on."""
+    now = runtime.clock.now()
+    try:
+        with runtime.db.read() as tx:
+            known = conditions.of_all(tx)
+    except DatabaseError:
+        return []  # the checks say so
+    found = {
+        each.name: known[each.name].trouble(now) for each in runtime.connections.all() if each.name in known
+    }
+    return [{"connection": name, "state": trouble} for name, trouble in found.items() if trouble]
 
 
 def _unknown(runtime: Runtime) -> list[dict[str, Any]]:

@@ -13,14 +13,15 @@ from datetime import datetime
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from billhook.plugins import PluginStatus
 from billhook_web.db import DatabaseError
 from billhook_web.runtime import Runtime
-from billhook_web.stores import vitals
+from billhook_web.services.breaker import BreakerState
+from billhook_web.stores import conditions, reconcile, vitals
 from billhook_web.stores.vitals import Vitals
 
 _OUT = (PluginStatus.ERROR, PluginStatus.INCOMPATIBLE, PluginStatus.MISSING)
@@ -123,12 +124,41 @@ def _ages(found: Vitals, now: datetime) -> Iterator[Metric]:
                found.unknown.since, now)  # fmt: skip
 
 
-SOURCES: tuple[Callable[[Runtime], Iterator[Metric]], ...] = (_plugins, _database)
+def _providers(runtime: Runtime) -> Iterator[Metric]:
+    try:
+        with runtime.db.read() as tx:
+            known, gaps = conditions.of_all(tx), reconcile.count_gaps(tx)
+    except DatabaseError:
+        return  # said above
+    up = _gauge("billhook_provider_up", "1: it answers; 0: calls wait because it did not.", "connection")
+    faults = _counter("billhook_plugin_faults", "What a plugin raised or returned against its contract.")
+    missed = _counter("billhook_gaps", "What a provider had and no webhook had told.")
+    for each in runtime.connections.all():
+        condition = known.get(each.name)
+        up.add_metric([each.name], float(condition is None or condition.state == BreakerState.CLOSED))
+        faults.add_metric([each.name], float(condition.faults if condition else 0))
+        missed.add_metric([each.name], float(gaps.get(each.name, 0)))
+    yield from (up, faults, missed)
+
+
+def _breakers(runtime: Runtime) -> Iterator[Metric]:
+    breakers = _gauge("billhook_breaker", "1: the state of this process's breaker.", "connection", "state")
+    for name, found in runtime.breakers.states().items():
+        for state in BreakerState:
+            breakers.add_metric([name, state], float(state is found))
+    yield breakers
+
+
+SOURCES: tuple[Callable[[Runtime], Iterator[Metric]], ...] = (_plugins, _database, _providers, _breakers)
 """What is asked at each scrape. A source must be quick and must not raise."""
 
 
 def _gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, about, labels=labels)
+
+
+def _counter(name: str, about: str) -> CounterMetricFamily:
+    return CounterMetricFamily(name, about, labels=("connection",))
 
 
 def _number(name: str, about: str, value: float) -> GaugeMetricFamily:

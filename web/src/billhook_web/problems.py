@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -43,12 +43,15 @@ def problem(
     status: int, title: str, detail: str = "", *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
     """Return a problem: ``title`` names the kind, ``detail`` this case and the way out."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
-    response = Response(
-        json.dumps(body, ensure_ascii=False), status=status, content_type="application/problem+json"
-    )
+    body = json.dumps(problem_body(status, title, detail, **members), ensure_ascii=False)
+    response = Response(body, status=status, content_type="application/problem+json")
     response.headers.update(headers or {})
     return response
+
+
+def problem_body(status: int, title: str, detail: str, **members: Any) -> dict[str, Any]:
+    """Return the members of a problem, in their order."""
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
 
 
 def install_problems(app: Flask, runtime: Runtime) -> None:
@@ -138,11 +141,11 @@ def _in_its_form(response: Response) -> Response:
     return response
 
 
-def _problem_of(exc: BillhookError, hide: Any) -> Response:
+def _problem_of(exc: BillhookError, hide: Callable[[str], str]) -> Response:
     detail = hide(str(exc))
     match exc:
         case Refused():
-            return _refused(exc, detail)
+            return _refused(exc, detail, hide)
         case Temporary():
             return _retry(f"The provider cannot be asked just now: {detail}", exc.retry_after)
         case OutcomeUnknown():
@@ -156,10 +159,10 @@ def _problem_of(exc: BillhookError, hide: Any) -> Response:
             return problem(500, "Internal Server Error", "See the log.", request_id=g.request_id)
 
 
-def _refused(exc: Refused, detail: str) -> Response:
-    members: dict[str, Any] = {"field": exc.field} if exc.field else {}
+def _refused(exc: Refused, detail: str, hide: Callable[[str], str]) -> Response:
+    members: dict[str, Any] = {"field": hide(exc.field)} if exc.field else {}
     if exc.code:
-        members["code"] = exc.code
+        members["code"] = hide(exc.code)
     members["request_id"] = g.request_id
     match exc:
         case NotFound():
@@ -169,7 +172,7 @@ def _refused(exc: Refused, detail: str) -> Response:
         case Unsupported():
             return problem(409, "Not supported", detail, **members)
         case _ if exc.field:
-            errors = [{"field": exc.field, "message": detail}]
+            errors = [{"field": members["field"], "message": detail}]
             return problem(422, "Refused by the provider", detail, errors=errors, **members)
         case _:
             return problem(409, "Refused", detail, **members)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
@@ -15,6 +15,9 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from billhook.config import ConnectionConfig, load_connection, secrets_of
 from billhook.dunning import RetrySchedule, parse_duration
 from billhook.errors import ConfigInvalid, Problem
+
+NEVER: Final = "never"
+"""What says that something is not to be done at any time. An empty variable is one that is not set."""
 
 
 def _words(value: object) -> object:
@@ -54,15 +57,25 @@ class HostSettings(ConnectionConfig):
     )
     reconcile_every: str = Field(
         "PT1H",
-        description="how often providers are asked what was missed, as an ISO 8601 duration; empty: never by itself",
+        description="how often providers are asked what was missed, as an ISO 8601 duration; never: not by itself",
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     plugins_allow: Words = Field((), description="plugins to load although no connection uses them")
     plugins_deny: Words = Field((), description="plugins never to load")
     worker_threads: int = Field(8, ge=1, le=64, description="threads for background work in one process")
+    connection_concurrency: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="calls to one connection's provider at a time in one process; at most half of the worker threads",
+    )
     unknown_deadline: str = Field(
         "P1D",
         description="how long the outcome of a call may stay unknown before an operator is told, as an ISO 8601 duration",
+    )
+    lease: str = Field(
+        "PT2M",
+        description="how long work rests after its process died, as an ISO 8601 duration; calls end well within it",
     )
     metrics_token: SecretStr | None = Field(
         None, description="bearer token that /metrics asks for; unset: whoever reaches it may read it"
@@ -94,12 +107,19 @@ class HostSettings(ConnectionConfig):
         parse_duration(value)
         return value
 
+    @field_validator("lease")
+    @classmethod
+    def _is_lease(cls, value: str) -> str:
+        if not timedelta(seconds=5) <= parse_duration(value) <= timedelta(hours=1):
+            raise ValueError("it is not between 5 seconds and an hour")
+        return value
+
     @field_validator("reconcile_every")
     @classmethod
     def _is_interval(cls, value: str) -> str:
-        if value.strip() and parse_duration(value.strip()) < timedelta(minutes=1):
+        if value != NEVER and parse_duration(value) < timedelta(minutes=1):
             raise ValueError("it is shorter than a minute")
-        return value.strip()
+        return value
 
     @field_validator("log_level")
     @classmethod
@@ -120,15 +140,23 @@ class HostSettings(ConnectionConfig):
         """Return how long the outcome of a call may stay unknown before an operator is told."""
         return parse_duration(self.unknown_deadline)
 
+    def lease_length(self) -> timedelta:
+        """Return how long a piece of work belongs to the process that took it."""
+        return parse_duration(self.lease)
+
     def reconciles_every(self) -> timedelta | None:
         """Return how often providers are asked what was missed; None: never by itself."""
-        return parse_duration(self.reconcile_every) if self.reconcile_every else None
+        return None if self.reconcile_every == NEVER else parse_duration(self.reconcile_every)
 
     def secrets(self) -> tuple[str, ...]:
         """Return what must never show: every secret, and the passwords inside the URLs."""
         urls = [url.get_secret_value() for url in (self.database_url, self.redis_url) if url is not None]
         passwords = [unquote(password) for url in urls if (password := _password(url))]
         return (*secrets_of(self), *passwords, *(quote(each, safe="") for each in passwords))
+
+    def calls_at_a_time(self) -> int:
+        """Return how many threads one connection may occupy: not all, or a slow provider would delay the others."""
+        return min(self.connection_concurrency, max(1, self.worker_threads // 2))
 
     def schedule(self) -> RetrySchedule:
         """Return the waits between attempts to collect."""
@@ -163,6 +191,12 @@ def read_configuration(env: Mapping[str, str]) -> Configuration:
     if problems:
         raise ConfigInvalid(problems)
     return Configuration(host=host, connections=names, tables=document.get("connections", {}), env=env)
+
+
+def named_connections(env: Mapping[str, str]) -> Configuration:
+    """Return the connections the environment names, whatever else is wrong, so that their problems can be told too."""
+    entries = tuple(word.strip() for word in env.get("BILLHOOK_CONNECTIONS", "").split(",") if word.strip())
+    return Configuration(host=HostSettings(), connections=_names(entries)[0], tables={}, env=env)
 
 
 def _password(url: str) -> str | None:

@@ -18,12 +18,8 @@ STOP_SECONDS = 30.0
 """How long work that was begun may take after the process was told to stop."""
 
 
-def run(runtime: Runtime, *, operations: tuple[str, int] | None = None) -> None:
-    """Work until SIGTERM or SIGINT comes; then finish what is being done, for at most :data:`STOP_SECONDS`.
-
-    :param operations: the address on which to answer ``/metrics``, ``/healthz`` and ``/readyz``; None: on none.
-    :raises OSError: that address cannot be listened on.
-    """
+def run(runtime: Runtime) -> None:
+    """Work until SIGTERM or SIGINT comes; then finish what is being done, for at most :data:`STOP_SECONDS`."""
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -32,20 +28,19 @@ def run(runtime: Runtime, *, operations: tuple[str, int] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     work = BackgroundWork(runtime, Wake(runtime))
-    with answering(runtime, operations):
-        work.start()
-        stop.wait()
-        work.stop(timeout=STOP_SECONDS)
+    work.start()
+    stop.wait()
+    work.stop(timeout=STOP_SECONDS)
 
 
 @contextmanager
-def answering(runtime: Runtime, address: tuple[str, int] | None) -> Iterator[int | None]:
-    """Answer operators on ``address`` while the block runs; gives the port, for when it was 0: any free one."""
-    if address is None:
-        yield None
-        return
+def answering(runtime: Runtime, host: str, port: int) -> Iterator[int]:
+    """Answer ``/metrics``, ``/healthz`` and ``/readyz`` while the block runs; gives the port: one is chosen for 0.
+
+    :raises OSError: the address cannot be listened on.
+    """
     app = create_operations_app(runtime)
-    with make_server(*address, app, server_class=_Server, handler_class=_Quiet) as server:
+    with make_server(host, port, app, server_class=_Server, handler_class=_Quiet) as server:
         thread = threading.Thread(target=server.serve_forever, name="billhook-operations", daemon=True)
         thread.start()
         try:

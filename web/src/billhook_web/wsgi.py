@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from multiprocessing.util import Finalize
 from typing import Any
+
+from werkzeug.exceptions import RequestTimeout
 
 from billhook.clock import new_token
 from billhook_web import logs
 from billhook_web.actors import BackgroundWork, Wake
 from billhook_web.app import create_app
 from billhook_web.auth import ensure_bootstrap_key
+from billhook_web.bell import Bell
+from billhook_web.bodies import in_time
 from billhook_web.logs import WSGIApplication
-from billhook_web.runtime import Runtime, build_runtime
-from billhook_web.settings import read_configuration
+from billhook_web.runtime import Runtime, build_runtime, read_and_check
 from billhook_web.stores import schema
+from billhook_web.webhooks import Ingress, in_front
 
 STOP_SECONDS = 25.0
 """How long background work may go on with what it is doing after it was told to stop."""
@@ -36,20 +41,21 @@ def create(*, background: bool | None = None) -> WSGIApplication:
     :param background: do the background work in this process; None: when there is no Redis.
     :raises billhook.errors.ConfigInvalid: with everything that is wrong with the configuration.
     """
-    configuration = read_configuration(os.environ)
+    configuration = read_and_check(os.environ)
     logs.configure(configuration.host.log_level)
     runtime = build_runtime(configuration)
     if schema.is_current(runtime.db):
         ensure_bootstrap_key(runtime)
     wake = Wake(runtime)
-    app = create_app(runtime, wake)
+    bell = Bell(wake.inbox)
+    app = in_front(create_app(runtime, wake), Ingress(runtime, bell.ring))
     work = None
     if runtime.embedded if background is None else background:
         work = BackgroundWork(runtime, wake)
         work.start()
     # Unlike atexit, this also runs at the end of a forked worker process of a server.
-    Finalize(None, _stop, args=(runtime, work), exitpriority=10)
-    return logs.with_request_id(read_to_the_end(app), new_id=new_token)
+    Finalize(None, _stop, args=(runtime, work, bell), exitpriority=10)
+    return logs.with_request_id(in_time(read_to_the_end(app)), new_id=new_token)
 
 
 def read_to_the_end(app: WSGIApplication) -> WSGIApplication:
@@ -69,7 +75,8 @@ def read_to_the_end(app: WSGIApplication) -> WSGIApplication:
 
         answer = app(environ, start)
         if refused:
-            _drain(environ["wsgi.input"])
+            with suppress(RequestTimeout):  # it has its answer; the rest is not worth waiting for
+                _drain(environ["wsgi.input"])
         return answer
 
     return wrapped
@@ -84,7 +91,8 @@ def _drain(body: Any) -> None:
         left -= len(chunk)
 
 
-def _stop(runtime: Runtime, work: BackgroundWork | None) -> None:
+def _stop(runtime: Runtime, work: BackgroundWork | None, bell: Bell) -> None:
+    bell.close()
     if work is not None:
         work.stop(timeout=STOP_SECONDS)
     runtime.close()

@@ -48,7 +48,9 @@ def pages_of(api: DodoApi, reader: Reader, window: ReconcileWindow) -> Iterator[
             with readable(f"the list of {section.path}"):
                 sightings = [each for row in rows for each in _sightings(section, reader, row)]
             more, number = len(rows) == PAGE, number + 1
-            onward = f"{kinds[at]}:{number}" if more else f"{kinds[at + 1]}:0" if at + 1 < len(kinds) else None
+            onward = (
+                f"{kinds[at]}:{number}" if more else f"{kinds[at + 1]}:0" if at + 1 < len(kinds) else None
+            )
             yield ReconcilePage(sightings=sightings, cursor=onward)
         number = 0
 

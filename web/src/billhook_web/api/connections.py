@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from flask import Response, jsonify
 
 from billhook import provider
 from billhook.errors import NotFound, ProviderError, Refused, Unsupported
-from billhook.http import redact
 from billhook.provider import Finding, ProviderInfo, Severity, SupportsCheck
 from billhook_web.api import operation_serialise as serialise
 from billhook_web.api.describing import page
 from billhook_web.api.host import may, needs, runtime
 from billhook_web.api.operation_schemas import CheckSchema, ConnectionSchema
 from billhook_web.api.parsing import Blueprint
-from billhook_web.services.connections import Connection, all_secrets
+from billhook_web.services.connections import Connection
+from billhook_web.stores import conditions
+from billhook_web.stores.conditions import Condition
 
 blueprint = Blueprint("connections", __name__, description="What is connected.")
 
@@ -34,7 +35,10 @@ OPERATIONS: dict[str, Any] = {
 @blueprint.response(200, page(ConnectionSchema))
 def list_connections() -> Response:
     """List the connections in the order they were configured."""
-    return jsonify(data=[_write(each) for each in runtime().connections.all()], next_cursor=None)
+    with runtime().db.read() as tx:
+        known = conditions.of_all(tx)
+    data = [_write(each, known.get(each.name)) for each in runtime().connections.all()]
+    return jsonify(data=data, next_cursor=None)
 
 
 @blueprint.route("/connections/<name>/check")
@@ -60,18 +64,20 @@ def _findings(connection: Connection) -> list[Finding]:
     checking = [each for each in _parts(connection) if isinstance(each, SupportsCheck)]
     if not checking:
         raise Unsupported("This connection cannot look at its own set-up.")
-    return [finding for each in checking for finding in _look(each)]
+    hide = runtime().hide
+    found = [finding for each in checking for finding in _look(each)]
+    return [replace(each, what=hide(each.what), fix=hide(each.fix)) for each in found]
 
 
 def _look(part: SupportsCheck) -> list[Finding]:
     try:
         return list(part.check())
     except (ProviderError, Refused) as exc:
-        what = redact(f"It cannot be looked at: {exc}", all_secrets(runtime().connections))
-        return [Finding(severity=Severity.ERROR, what=what, fix="Check its address and credentials.")]
+        fix = "Check its address and credentials."
+        return [Finding(severity=Severity.ERROR, what=f"It cannot be looked at: {exc}", fix=fix)]
 
 
-def _write(connection: Connection) -> dict[str, Any]:
+def _write(connection: Connection, condition: Condition | None) -> dict[str, Any]:
     parts = _parts(connection)
     info: ProviderInfo | None = next((part.info for part in parts), None)
     traits = {name: value for name, value in asdict(info).items() if isinstance(value, bool)} if info else {}
@@ -84,6 +90,7 @@ def _write(connection: Connection) -> dict[str, Any]:
         ],
         public_url=runtime().configuration.host.public_url,
         with_settings=may("admin"),
+        condition=condition,
     )
 
 

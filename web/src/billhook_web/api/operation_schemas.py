@@ -10,8 +10,10 @@ from marshmallow import fields
 
 from billhook.provider import Severity
 from billhook_web.api.describing import choice, flag, free, instant, many, text, thing, whole, words
+from billhook_web.services.breaker import BreakerState
 from billhook_web.stores.inbox import InboxStatus
 from billhook_web.stores.outbox import EffectStatus
+from billhook_web.stores.reconcile import RunStatus
 
 
 class EventSchema(ma.Schema):
@@ -98,6 +100,49 @@ class AuditEntrySchema(ma.Schema):
     detail = free("what else was said")
 
 
+class GapSchema(ma.Schema):
+    """Something a provider had and no webhook told us."""
+
+    id = whole("")
+    run_id = whole("the run that found it")
+    connection = text()
+    kind = text("customer, subscription, invoice, payment, refund, dispute, credit_note or mandate")
+    ref = thing("what it is about")
+    changed = words("what we did not know: new, or the names of its fields")
+    at = instant("when it happened, where the provider says so", null=True)
+    found_at = instant()
+
+
+class ReconcileRunSchema(ma.Schema):
+    """One time a provider was asked what was missed."""
+
+    id = whole("")
+    connection = text()
+    status = choice(RunStatus, "running: at work, or stopped to go on later")
+    since = instant("None: everything was looked at", null=True)
+    until = instant()
+    seen_count = whole("things that were listed")
+    new_facts = whole("facts it told us first")
+    gap_count = whole("")
+    started_at = instant()
+    updated_at = instant("when it last got on")
+    finished_at = instant(null=True)
+    error = text(null=True)
+
+
+class ConnectionHealthSchema(ma.Schema):
+    """Whether a connection's provider answers, as the processes that call it last said."""
+
+    state = choice(BreakerState)
+    failure_count = whole("calls without an answer, in a row")
+    probe_at = instant("when the next call goes out", null=True)
+    reason = text("the failure that made it count as down", null=True)
+    changed_at = instant("", null=True)
+    fault_count = whole("what its plugin raised, or returned against the contract, in all")
+    fault = text("the last of them", null=True)
+    fault_at = instant(null=True)
+
+
 class ConnectionSchema(ma.Schema):
     """One configured use of a plugin."""
 
@@ -113,6 +158,7 @@ class ConnectionSchema(ma.Schema):
     webhook_url = text("where the provider sends its webhooks", null=True)
     settings = free("masked; only for keys with the scope admin", null=True)
     problem = text("why its plugin is out", null=True)
+    health = fields.Nested(ConnectionHealthSchema, required=True)
 
 
 class FindingSchema(ma.Schema):

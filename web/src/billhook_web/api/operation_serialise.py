@@ -11,8 +11,10 @@ from billhook.provider import Finding
 from billhook_web.api.serialise import Plain, instant
 from billhook_web.services.connections import Connection
 from billhook_web.stores.audit import AuditEntry
+from billhook_web.stores.conditions import Condition
 from billhook_web.stores.inbox import InboxRow
 from billhook_web.stores.outbox import EffectAttempt, EffectRow
+from billhook_web.stores.reconcile import GapRow, Run
 
 
 def event(row: InboxRow) -> Plain:
@@ -86,9 +88,41 @@ def audit_entry(row: AuditEntry) -> Plain:
     }
 
 
+def gap(row: GapRow) -> Plain:
+    """Write a gap."""
+    return {
+        "id": row.id,
+        "run_id": row.run_id,
+        "connection": row.ref.connection,
+        "kind": row.kind,
+        "ref": str(row.ref),
+        "changed": list(row.changed),
+        "at": instant(row.at),
+        "found_at": instant(row.found_at),
+    }
+
+
+def reconcile_run(row: Run) -> Plain:
+    """Write a run."""
+    return {
+        "id": row.id,
+        "connection": row.connection,
+        "status": row.status,
+        "since": instant(row.since),
+        "until": instant(row.until),
+        "seen_count": row.seen,
+        "new_facts": row.facts,
+        "gap_count": row.gaps,
+        "started_at": instant(row.started_at),
+        "updated_at": instant(row.updated_at),
+        "finished_at": instant(row.finished_at),
+        "error": row.error,
+    }
+
+
 def connection(
     value: Connection, *, title: str | None, traits: Plain, operations: Iterable[str], public_url: str,
-    with_settings: bool,
+    with_settings: bool, condition: Condition | None,
 ) -> Plain:  # fmt: skip
     """Write a connection. Its settings are masked, and shown only ``with_settings``."""
     kinds = {
@@ -106,6 +140,21 @@ def connection(
         "webhook_url": f"{public_url}/webhooks/{value.name}" if value.source is not None else None,
         "settings": masked(value.settings) if with_settings and value.settings is not None else None,
         "problem": value.problem,
+        "health": _health(condition),
+    }
+
+
+def _health(value: Condition | None) -> Plain:
+    """Write how a connection does; None: nobody called it yet."""
+    return {
+        "state": value.state if value else "closed",
+        "failure_count": value.failures if value else 0,
+        "probe_at": instant(value.probe_at) if value else None,
+        "reason": value.reason if value else None,
+        "changed_at": instant(value.changed_at) if value else None,
+        "fault_count": value.faults if value else 0,
+        "fault": value.fault if value else None,
+        "fault_at": instant(value.fault_at) if value else None,
     }
 
 

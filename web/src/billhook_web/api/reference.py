@@ -19,6 +19,7 @@ from billhook_web.api import (
     events,
     invoices,
     payments,
+    reconcile,
     subscriptions,
 )
 from billhook_web.api.host import Host, install_host
@@ -71,7 +72,17 @@ def register_api(app: Flask, runtime: Runtime, wake: Wake) -> None:
     app.url_map.merge_slashes = False  # an id may begin with a slash, or have two
     api = _Api(app, spec_kwargs=_spec())
     api.register_converter(AnyText, lambda _converter: {"type": "string", "minLength": 1})
-    for part in (customers, subscriptions, invoices, payments, events, effects, connections, audit):
+    for part in (
+        customers,
+        subscriptions,
+        invoices,
+        payments,
+        events,
+        effects,
+        reconcile,
+        connections,
+        audit,
+    ):
         api.register_blueprint(part.blueprint, url_prefix=PREFIX)
     app.register_blueprint(_pages(api))
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from billhook_web.runtime import Runtime
     from billhook_web.services.connections import Connection
 
-LIST_COLUMNS = ("name", "plugin", "offers", "webhook_url", "problem")
+LIST_COLUMNS = ("name", "plugin", "offers", "webhook_url", "state", "problem")
 CHECK_COLUMNS = ("connection", "severity", "what", "fix")
 
 
@@ -26,7 +26,7 @@ def connections() -> None:
 def list_connections(as_json: bool) -> None:
     """List the connections; with --json also their settings, secrets masked."""
     with open_runtime(read_configuration()) as runtime:
-        rows = [_fields(each, runtime) for each in runtime.connections.all()]
+        rows = [{**_fields(each, runtime), **_health(each, runtime)} for each in runtime.connections.all()]
     print_list(
         rows, columns=LIST_COLUMNS, as_json=as_json, empty="Nothing is connected: set BILLHOOK_CONNECTIONS."
     )
@@ -72,6 +72,24 @@ def webhook_url(connection: Connection, runtime: Runtime) -> str | None:
     if connection.source is None:
         return None
     return f"{runtime.configuration.host.public_url}/webhooks/{connection.name}"
+
+
+def _health(connection: Connection, runtime: Runtime) -> dict[str, Any]:
+    """Say how the connection does: ``ok``, ``out``, ``down`` (no answer from its provider), ``failing`` (its plugin)."""
+    from billhook_web.db import DatabaseError
+    from billhook_web.stores import conditions
+
+    if connection.problem is not None:
+        return {"state": "out"}
+    try:
+        with runtime.db.read() as tx:
+            found = conditions.of_all(tx).get(connection.name)
+    except DatabaseError:
+        return {"state": "unknown"}
+    trouble = found.trouble(runtime.clock.now()) if found else None
+    if found is None or trouble is None:
+        return {"state": "ok"}
+    return {"state": trouble, "problem": found.reason if trouble == "down" else found.fault}
 
 
 def _fields(connection: Connection, runtime: Runtime) -> dict[str, Any]:

@@ -62,10 +62,11 @@ class ConfigurationProblems(click.ClickException):
 def read_configuration() -> Configuration:
     """Read the configuration from the environment and set up logging; every problem ends the command."""
     from billhook.errors import ConfigInvalid
-    from billhook_web import logs, settings
+    from billhook_web import logs
+    from billhook_web.runtime import read_and_check
 
     try:
-        configuration = settings.read_configuration(os.environ)
+        configuration = read_and_check(os.environ)
         _check_servers(configuration)
     except ConfigInvalid as exc:
         raise ConfigurationProblems(exc) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -90,11 +91,20 @@ def worker(threads: int | None, metrics_host: str, metrics_port: int | None) -> 
         click.echo(
             f"Billhook works with {count} thread{'' if count == 1 else 's'}; stop it with SIGTERM or Ctrl-C."
         )
-        try:
-            run(runtime, operations=(metrics_host, metrics_port) if metrics_port else None)
-        except OSError as exc:
-            raise click.ClickException(f"Cannot listen on {metrics_host} port {metrics_port}: {exc}") from exc
+        with ExitStack() as stack:
+            if metrics_port is not None:
+                _answer_operators(stack, runtime, metrics_host, metrics_port)
+            run(runtime)
     click.echo("Stopped.")
+
+
+def _answer_operators(stack: ExitStack, runtime: Runtime, host: str, port: int) -> None:
+    from billhook_web.worker import answering
+
+    try:
+        stack.enter_context(answering(runtime, host, port))
+    except OSError as exc:
+        raise click.ClickException(f"Cannot listen on {host} port {port}: {exc.strerror or exc}.") from exc
 
 
 def _with_public_url(configuration: Configuration, port: int) -> Configuration:

@@ -182,6 +182,7 @@ def _environment(home: Path, *, url: str, api_key: str, cast_: Cast) -> Mapping[
         "BILLHOOK_HOME": str(home),
         "BILLHOOK_PUBLIC_URL": url,
         "BILLHOOK_API_KEY": api_key,
+        "BILLHOOK_RECONCILE_EVERY": "never",  # nothing is lost on the way here
         **cast_.environment(url),
     }
 

@@ -40,4 +40,5 @@ def _looks(given: Examination) -> Iterator[Diagnosis]:
     yield from clocks.skew(runtime, given.dates, database=usable)
     if usable:
         yield from host.api_keys(runtime)
+        yield from providers.health(runtime)
         yield from work.waiting(runtime)

@@ -10,6 +10,7 @@ from billhook.provider import Finding, Severity, SupportsCheck
 from billhook_web.doctor.finding import Diagnosis, warning
 from billhook_web.runtime import Runtime
 from billhook_web.services.connections import Connection
+from billhook_web.stores import conditions
 
 NOT_SET = "not set"
 
@@ -24,6 +25,25 @@ def settings(runtime: Runtime) -> Iterator[Diagnosis]:
             if setting.secret and "webhook" in setting.name and shown[setting.name] in (NOT_SET, ""):
                 what = f"{setting.variable} is not set: its webhooks cannot be verified."
                 yield warning(f"connection {each.name}", what, f"Set {setting.variable}.")
+
+
+def health(runtime: Runtime) -> Iterator[Diagnosis]:
+    """Tell which providers did not answer the host's calls, and which plugins failed lately. Needs the tables."""
+    now = runtime.clock.now()
+    with runtime.db.read() as tx:
+        known = conditions.of_all(tx)
+    for each in runtime.connections.all():
+        found = known.get(each.name)
+        trouble = found.trouble(now) if found else None
+        if found and trouble:
+            what = (
+                f"Its work waits: {found.reason}"
+                if trouble == "down"
+                else f"Its plugin failed: {found.fault}"
+            )
+            fix = "Look at the provider's status page; calls go on by themselves."
+            fix = fix if trouble == "down" else "Report it to the plugin's author."
+            yield warning(f"connection {each.name}", what, fix)
 
 
 def connections(runtime: Runtime) -> Iterator[Diagnosis]:

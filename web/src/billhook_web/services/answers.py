@@ -39,7 +39,9 @@ def delivery(value: object) -> Delivery:
 
 def understood(value: object) -> tuple[Event | Refetch, ...]:
     """Return what ``parse`` gave."""
-    return tuple(part if isinstance(part, Refetch) else _fact(part, "parse") for part in _each(value, "parse"))
+    return tuple(
+        part if isinstance(part, Refetch) else _fact(part, "parse") for part in _each(value, "parse")
+    )
 
 
 def facts(value: object, hook: str) -> tuple[Event, ...]:

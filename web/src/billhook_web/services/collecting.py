@@ -19,6 +19,7 @@ from billhook.model import Attempt, AttemptStatus, Customer, Invoice, InvoiceSta
 from billhook.money import Money
 from billhook.provider import BillingEngine, Collected, CollectRequest, CollectState, PaymentProvider
 from billhook_web.db import Tx
+from billhook_web.services import answers
 from billhook_web.services.connections import Connections
 from billhook_web.services.recording import Recorder
 from billhook_web.stores import accounts, billing, ledger
@@ -91,10 +92,21 @@ class Collecting:
             provider=self._connections.provider(taken.connection),
         )
 
+    def target(self, tx: Tx, invoice_ref: Ref, *, attempt: int) -> str:
+        """Return the connection that :meth:`plan` will have called: the billing engine while our word is old."""
+        begun = billing.get_attempt(tx, collection_key(invoice_ref, attempt))
+        if begun is not None:
+            return begun.connection
+        provider = self._connections.collector()
+        if provider is None or self._is_old(tx, invoice_ref):
+            return invoice_ref.connection
+        return provider.connection
+
     def call(self, plan: Plan, *, again: bool) -> Collected:
         """Ask the provider, after a look when an earlier try may have gone through. No transaction is open."""
-        found = plan.provider.find_collected(plan.request) if again else None
-        return found or plan.provider.collect(plan.request)
+        name, request = plan.attempt.connection, plan.request
+        found = answers.found(plan.provider.find_collected(request), name) if again else None
+        return found or answers.collected(plan.provider.collect(request), name)
 
     def record(self, tx: Tx, plan: Plan, collected: Collected) -> tuple[int, ...]:
         """Keep what the provider said; a payment's own facts come by webhook and are never overwritten here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -13,7 +14,7 @@ from billhook.errors import ConfigInvalid, NotFound, Problem
 from billhook.hookspecs import ConnectionContext, ConnectionState, HttpClients
 from billhook.http import redact
 from billhook.model import Ref
-from billhook.plugins import PluginStatus, Registry
+from billhook.plugins import PluginStatus, Registry, within
 from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
 from billhook_web.db import Database
 from billhook_web.settings import Configuration, ConnectionName
@@ -155,21 +156,15 @@ def _connect(
     *, clock: Clock, http: HttpClients, db: Database,
 ) -> Connection:  # fmt: skip
     state = registry.state(name.plugin)
-    if state is None or state.status is PluginStatus.MISSING:
-        reason = state.reason if state and state.reason else "It is not installed."
-        raise ConfigInvalid([Problem("BILLHOOK_CONNECTIONS", f"names the plugin {name.plugin!r}.", reason)])
-    if state.status is not PluginStatus.ENABLED:
+    if state is not None and state.status not in (PluginStatus.ENABLED, PluginStatus.MISSING):
         return Connection(name=name.name, plugin=name.plugin, problem=state.reason)
     settings: ConnectionConfig | None = None
     try:
-        config = registry.config_class(name.plugin) or ConnectionConfig
-        settings = load_connection(
-            config, name.name, env=configuration.env, table=configuration.tables.get(name.name)
-        )
+        settings = within(registry.patience.startup, lambda: _settings(name, configuration, registry))
         context = ConnectionContext(
             name=name.name, settings=settings, clock=clock, http=http, state=StoredState(db, name.name)
         )
-        return _offered(name, context, registry)
+        return within(registry.patience.startup, lambda: _offered(name, context, registry))
     except ConfigInvalid:
         raise
     except Exception as exc:  # noqa: BLE001 - foreign code: whatever it raises must cost only its own connections
@@ -179,12 +174,43 @@ def _connect(
         return Connection(name=name.name, plugin=name.plugin, settings=settings, problem=reason)
 
 
+def _settings(name: ConnectionName, configuration: Configuration, registry: Registry) -> ConnectionConfig:
+    state = registry.state(name.plugin)
+    if state is None or state.status is PluginStatus.MISSING:
+        reason = state.reason if state and state.reason else "It is not installed."
+        raise ConfigInvalid([Problem("BILLHOOK_CONNECTIONS", f"names the plugin {name.plugin!r}.", reason)])
+    config = registry.config_class(name.plugin) or ConnectionConfig
+    return load_connection(
+        config, name.name, env=configuration.env, table=configuration.tables.get(name.name)
+    )
+
+
+def connection_problems(configuration: Configuration, registry: Registry) -> list[Problem]:
+    """Return what is wrong with the connections' settings; a plugin that is out of order is not a matter of those."""
+    problems: list[Problem] = []
+    for name in configuration.connections:
+        state = registry.state(name.plugin)
+        if state is not None and state.status not in (PluginStatus.ENABLED, PluginStatus.MISSING):
+            continue
+        try:
+            within(registry.patience.startup, partial(_settings, name, configuration, registry))
+        except ConfigInvalid as exc:
+            problems += exc.problems
+        except Exception as exc:  # noqa: BLE001 - foreign code: start-up stops anyway, and says what else is wrong
+            log.warning("connection.failed", connection=name.name, error=type(exc).__name__)
+    return problems
+
+
 def _offered(name: ConnectionName, context: ConnectionContext, registry: Registry) -> Connection:
     sources = registry.webhook_sources(name.plugin, context)
     engines = registry.billing_engines(name.plugin, context)
     providers = registry.payment_providers(name.plugin, context)
     if max(len(sources), len(engines), len(providers)) > 1:
         raise TypeError(f"plugin {name.plugin} offers more than one object of a kind for one connection")
+    parts: tuple[WebhookSource | BillingEngine | PaymentProvider, ...] = (*sources, *engines, *providers)
+    astray = next((each for each in parts if each.connection != name.name), None)
+    if astray is not None:
+        raise TypeError(f"plugin {name.plugin} gave {type(astray).__name__} for another connection")
     return Connection(
         name=name.name,
         plugin=name.plugin,

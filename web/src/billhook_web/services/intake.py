@@ -7,6 +7,7 @@ from datetime import datetime
 
 from billhook.provider import WebhookRequest, WebhookSource
 from billhook_web.db import Database
+from billhook_web.services.verifying import Verify, verified
 from billhook_web.stores.gathering import Gathering
 
 
@@ -20,8 +21,9 @@ class Receipt:
 class Intake:
     """Takes deliveries in, for all threads of a process."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, verify: Verify = verified) -> None:
         self._gathering = Gathering(db)
+        self._verify = verify
 
     def receive(self, source: WebhookSource, request: WebhookRequest, *, now: datetime) -> Receipt:
         """Store one delivery; when this returns it survives any crash.
@@ -30,7 +32,7 @@ class Intake:
         :raises Temporary: it cannot be verified just now; nothing was stored, the sender should try again.
         :raises billhook_web.db.DatabaseError: it is not known to be stored, the sender should try again.
         """
-        delivery = source.verify(request, now=now)
+        delivery = self._verify(source, request, now=now)
         inbox_id = self._gathering.add(
             connection=source.connection, delivery=delivery, body=request.body, now=now
         )

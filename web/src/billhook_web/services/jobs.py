@@ -35,6 +35,7 @@ from billhook.provider import (
     SupportsRefunds,
 )
 from billhook_web.db import Tx
+from billhook_web.services import answers
 from billhook_web.services.collecting import Collecting, Plan, Stale
 from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
 from billhook_web.services.recording import Recorder
@@ -78,6 +79,18 @@ class Jobs:
         self._recorder = recorder
         self._collecting = collecting
 
+    def target(self, tx: Tx, effect: Effect) -> str:
+        """Return the connection whose provider :meth:`prepare` will have called."""
+        match effect:
+            case CollectInvoice():
+                return self._collecting.target(tx, effect.invoice, attempt=effect.attempt)
+            case RefundPayment():
+                return effect.payment.connection
+            case SyncCustomer():
+                return effect.connection
+            case RecordPayment() | RecordFailure() | IssueCreditNote() | CloseRefund():
+                return effect.invoice.connection
+
     def prepare(self, tx: Tx, effect: Effect, *, again: bool, since: datetime) -> Job | Skip:
         """Look at the world as it is now and say what to do. ``again``: it may have been done, so look first.
 
@@ -118,7 +131,7 @@ class Jobs:
         """Hear the engine's newest word on an invoice, then decide again what to do about it."""
 
         def call() -> Sequence[Event]:
-            facts = engine.fetch_invoice(invoice)
+            facts = answers.facts(engine.fetch_invoice(invoice), "fetch_invoice")
             if not facts:
                 raise Refused(f"The billing engine says nothing about invoice {invoice}.")
             return facts
@@ -142,14 +155,17 @@ class Jobs:
             paid_at=effect.paid_at,
             look_first=again,
         )
-        return Job(call=lambda: engine.record_payment(entry), record=self._told)
+        return Job(call=lambda: answers.recorded(engine.record_payment(entry), "record_payment"), record=self._told)
 
     def _record_failure(self, tx: Tx, effect: RecordFailure) -> Job | Skip:
         invoice = billing.invoices.get(tx, effect.invoice)
         if invoice is None or invoice.status is not InvoiceStatus.FINALIZED or invoice.balance == 0:
             return Skip(why="Nothing is due on the invoice any more.")
         engine = self._connections.engine(effect.invoice.connection)
-        return Job(call=lambda: engine.record_failure(effect.invoice), record=self._told)
+        return Job(
+            call=lambda: answers.recorded(engine.record_failure(effect.invoice), "record_failure"),
+            record=self._told,
+        )
 
     def _issue_credit_note(self, tx: Tx, effect: IssueCreditNote, *, again: bool) -> Job | Skip:
         snapshot = self._recorder.snapshot(tx, effect.invoice)
@@ -165,14 +181,19 @@ class Jobs:
             reason=effect.reason,
             look_first=again,
         )
-        return Job(call=lambda: engine.issue_credit_note(request), record=self._told)
+        return Job(
+            call=lambda: answers.recorded(engine.issue_credit_note(request), "issue_credit_note"),
+            record=self._told,
+        )
 
     def _close_refund(self, effect: CloseRefund) -> Job | Skip:
         engine = self._connections.engine(effect.invoice.connection)
         if not isinstance(engine, SupportsCreditNotes):
             return Skip(why="The billing engine keeps no credit notes.")
         return Job(
-            call=lambda: engine.close_refund(effect.credit_note, succeeded=effect.succeeded),
+            call=lambda: answers.recorded(
+                engine.close_refund(effect.credit_note, succeeded=effect.succeeded), "close_refund"
+            ),
             record=self._told,
         )
 
@@ -198,7 +219,8 @@ class Jobs:
 
         def call() -> Ref:
             found = provider.find_refund(request) if again else None
-            return found or provider.refund(request)
+            name = effect.payment.connection
+            return answers.ref(found or provider.refund(request), name, "refund")
 
         return Job(call=call, record=lambda tx, ref: self._apply(tx, [_refund_asked(effect, ref)]))
 
@@ -237,7 +259,10 @@ class Jobs:
             status = SyncStatus.CONFLICT if isinstance(exc, Conflict) else SyncStatus.FAILED
             accounts.put_sync(tx, effect.customer_id, sync(status, field=exc.field, detail=str(exc)))
 
-        return Job(call=lambda: engine.upsert_customer(row.customer), record=record, refused=refused)
+        def call() -> Ref:
+            return answers.ref(engine.upsert_customer(row.customer), effect.connection, "upsert_customer")
+
+        return Job(call=call, record=record, refused=refused)
 
 
 def _refund_asked(effect: RefundPayment, ref: Ref) -> RefundChanged:

@@ -13,8 +13,11 @@ from billhook.errors import NotFound, PayloadInvalid, ProviderError, Refused
 from billhook.events import DisputeChanged, Event, PaymentEvent, Refetch, RefundChanged, all_to_json
 from billhook.model import Ref
 from billhook.provider import WebhookSource
+from billhook_web.broker import TimeLimitExceeded
 from billhook_web.db import Database
 from billhook_web.services.connections import Connections
+from billhook_web.services.gates import Gates, NotNow
+from billhook_web.services.guarded import GuardedSource
 from billhook_web.services.meters import Meters
 from billhook_web.services.recording import Recorder
 from billhook_web.stores import billing, inbox
@@ -22,7 +25,6 @@ from billhook_web.stores.inbox import InboxRow
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(minutes=2)
 PROVIDER_PATIENCE = 100  # tries while a provider cannot be asked: about four days
 ERROR_PATIENCE = 8  # tries when something is wrong on our side
 
@@ -32,7 +34,7 @@ class Processing:
 
     def __init__(
         self, *, db: Database, clock: Clock, connections: Connections, recorder: Recorder,
-        redact: Callable[[str], str], meters: Meters,
+        redact: Callable[[str], str], meters: Meters, gates: Gates, lease: timedelta,
     ) -> None:  # fmt: skip
         self._db = db
         self._clock = clock
@@ -40,27 +42,31 @@ class Processing:
         self._recorder = recorder
         self._redact = redact
         self._meters = meters
+        self._gates = gates
+        self._lease = lease
 
     def process(self, inbox_id: int) -> tuple[int, ...]:
         """Process a delivery if it is waiting and nobody else does; return the effects to wake."""
         with self._db.begin() as tx:
-            row = inbox.claim(tx, inbox_id, now=self._clock.now(), lease=LEASE)
+            row = inbox.claim(tx, inbox_id, now=self._clock.now(), lease=self._lease)
         if row is None:
             return ()
         try:
             return self._process(row)
+        except NotNow as exc:
+            self._hand_back(row, exc)
         except PayloadInvalid as exc:
             self._bury(row, f"not readable: {exc}")
         except ProviderError as exc:
             self._postpone(row, str(exc), patience=PROVIDER_PATIENCE)
         except Refused as exc:
             self._bury(row, f"{type(exc).__name__}: {exc}")
-        except Exception:  # noqa: BLE001 - the edge: whatever it was, the delivery stays and an operator sees it
+        except (Exception, TimeLimitExceeded):  # noqa: BLE001 - the edge: whatever it was, the delivery stays
             self._postpone(row, traceback.format_exc(limit=8), patience=ERROR_PATIENCE)
         return ()
 
     def _process(self, row: InboxRow) -> tuple[int, ...]:
-        source = self._connections.source(row.connection)
+        source = GuardedSource(self._connections.source(row.connection), self._gates)
         said, fetched = self._understand(source, row.body)
         now = self._clock.now()
         with self._db.begin() as tx:
@@ -91,6 +97,15 @@ class Processing:
             return source.refetch(Refetch(kind="payment", id=payment.id))
         except NotFound:
             return ()  # not ours, or a test event with placeholder ids: the fact is kept, it belongs to no invoice
+
+    def _hand_back(self, row: InboxRow, exc: NotNow) -> None:
+        """Its provider may not be asked now. Deliveries that say everything themselves go on meanwhile."""
+        now = self._clock.now()
+        due_at = now + jitter(exc.until - now) if exc.until else row.due_at or now
+        with self._db.begin() as tx:
+            inbox.hand_back(tx, row.id, due_at=due_at)
+        if exc.until is None:
+            self._gates.park(exc.connection, ("inbox", row.id))
 
     def _postpone(self, row: InboxRow, error: str, *, patience: int) -> None:
         if row.attempts >= patience:

@@ -15,13 +15,13 @@ import structlog
 
 from billhook.clock import Clock, monotonic, pause
 from billhook.errors import ProviderError, Refused, Temporary, Unsupported
-from billhook.provider import ReconcilePage, ReconcileWindow, SupportsReconcile
+from billhook.provider import ReconcilePage, ReconcileWindow
 from billhook_web.db import Database, DatabaseError
 from billhook_web.services import gaps
 from billhook_web.services.connections import Connections
 from billhook_web.services.processing import backoff
 from billhook_web.services.recording import Recorder
-from billhook_web.services.sightings import Look, Looking, ReconciledSource
+from billhook_web.services.sightings import Look, Looking, ReconciledSource, can_list
 from billhook_web.stores import reconcile
 from billhook_web.stores.reconcile import Gap, Run, RunStatus
 
@@ -76,11 +76,11 @@ IN_BACKGROUND = Pace(budget=timedelta(minutes=1), patience=timedelta(seconds=2))
 """A slice of a run: worker threads have other things to do, too."""
 
 
-class _Taken(Exception):  # noqa: N818 - no error: somebody else goes on with the run
+class _Taken(Exception):
     """The lease ended and another process has the run."""
 
 
-class _Undone(Exception):  # noqa: N818 - no error: how a dry run leaves its transaction
+class _Undone(Exception):
     """Undo what was tried."""
 
 
@@ -102,9 +102,7 @@ class Reconciler:
 
     def names(self) -> tuple[str, ...]:
         """Return the connections that can be reconciled."""
-        return tuple(
-            each.name for each in self._connections.all() if isinstance(each.source, SupportsReconcile)
-        )
+        return tuple(each.name for each in self._connections.all() if can_list(each.source))
 
     def since_last(self, name: str) -> datetime:
         """Return where the next window begins: where nothing older is missing, and a little before."""
@@ -166,9 +164,7 @@ class Reconciler:
 
     # --- one run ---------------------------------------------------------------------------------------------------
 
-    def _work(
-        self, run: Run, source: ReconciledSource, woken: Woken, progress: Progress, pace: Pace
-    ) -> None:
+    def _work(self, run: Run, source: ReconciledSource, woken: Woken, progress: Progress, pace: Pace) -> None:
         """Work until it is done, given up, or to be left for later."""
         try:
             done = self._read_through(run, source, woken, progress, pace)
@@ -291,7 +287,7 @@ class Reconciler:
 
     def _source(self, name: str) -> ReconciledSource:
         source = self._connections.source(name)
-        if not isinstance(source, SupportsReconcile):
+        if not can_list(source):
             raise Unsupported(f"The plugin of connection {name!r} cannot list what its provider holds.")
         return source
 

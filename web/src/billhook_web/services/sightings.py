@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from billhook.errors import NotFound
 from billhook.events import Event, Refetch
@@ -22,6 +22,11 @@ from billhook_web.stores.reconcile import Gap
 
 class ReconciledSource(WebhookSource, SupportsReconcile, Protocol):
     """A webhook source that can also list what its provider holds."""
+
+
+def can_list(source: object) -> TypeGuard[ReconciledSource]:
+    """Say whether a connection's webhook source can also be asked what its provider holds."""
+    return isinstance(source, SupportsReconcile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

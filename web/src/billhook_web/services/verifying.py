@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from billhook.clock import monotonic
 from billhook.errors import SignatureInvalid, Temporary
@@ -21,6 +22,19 @@ SLOW_AT_MOST = 2
 RETRY_AFTER = timedelta(seconds=10)
 
 
+class Verify(Protocol):
+    """Tells who a delivery is; raises :class:`SignatureInvalid`, :class:`Temporary`."""
+
+    def __call__(self, source: WebhookSource, request: WebhookRequest, *, now: datetime) -> Delivery:
+        """Return the delivery's identity."""
+        ...
+
+
+def verified(source: WebhookSource, request: WebhookRequest, *, now: datetime) -> Delivery:
+    """Ask a plugin that is trusted to work."""
+    return answers.delivery(source.verify(request, now=now))
+
+
 class Verifier:
     """Verifies deliveries. ``fault`` is told, with the connection's name, what a plugin did against its contract."""
 
@@ -32,22 +46,22 @@ class Verifier:
         self._lock = threading.Lock()
         self._running: dict[object, tuple[str, float]] = {}
 
-    def verify(
-        self, connection: str, source: WebhookSource, request: WebhookRequest, *, now: datetime
-    ) -> Delivery:
+    def verify(self, source: WebhookSource, request: WebhookRequest, *, now: datetime) -> Delivery:
         """Return the delivery's identity.
 
         :raises SignatureInvalid: it is not genuine.    :raises Temporary: that cannot be told just now.
         """
+        connection = source.connection
         token = self._enter(connection)
         try:
-            return answers.delivery(source.verify(request, now=now))
+            return verified(source, request, now=now)
         except (SignatureInvalid, Temporary):
             raise
         except Exception as exc:
             self._fault(connection, exc)
             raise Temporary(
-                f"The plugin of {connection} failed; see 'billhook connections list'.", retry_after=RETRY_AFTER
+                f"The plugin of {connection} failed; see 'billhook connections list'.",
+                retry_after=RETRY_AFTER,
             ) from exc
         finally:
             with self._lock:

@@ -145,6 +145,12 @@ def postpone(tx: Tx, inbox_id: int, *, due_at: datetime, error: str) -> None:
     tx.execute(update(inbox).where(inbox.c.id == inbox_id).values(**values))
 
 
+def hand_back(tx: Tx, inbox_id: int, *, due_at: datetime) -> None:
+    """Give a delivery back whose provider may not be asked now: this was no try."""
+    values = {"due_at": due_at, "leased_until": None, "attempts": inbox.c.attempts - 1}
+    tx.execute(update(inbox).where(inbox.c.id == inbox_id).values(**values))
+
+
 def bury(tx: Tx, inbox_id: int, *, now: datetime, error: str) -> None:
     """Move a delivery to the dead letters."""
     values = {"status": InboxStatus.DEAD, "leased_until": None, "processed_at": now, "error": error}

@@ -154,7 +154,7 @@ def give_up(tx: Tx, effect_id: int, *, now: datetime, error: str, unknown: bool)
     """
     since = func.coalesce(effects.c.unknown_since, now) if unknown else effects.c.unknown_since
     values = {"status": EffectStatus.DEAD, "leased_until": None, "finished_at": now, "error": error}
-    tx.execute(update(effects).where(effects.c.id == effect_id).values(unknown_since=since, **values))
+    tx.execute(update(effects).where(_unfinished(effect_id)).values(unknown_since=since, **values))
 
 
 def postpone(
@@ -162,6 +162,7 @@ def postpone(
 ) -> None:
     """Give an effect back, to be tried again at ``due_at``.
 
+    One that was finished meanwhile, by whoever took over when the lease ended, stays so.
     Once its outcome is unknown it stays so until it is settled, also when the next try only failed to look.
     """
     since = effects.c.unknown_since
@@ -170,7 +171,18 @@ def postpone(
         values |= {"status": status, "unknown_since": func.coalesce(since, now)}
     else:
         values["status"] = case((since.is_not(None), EffectStatus.UNKNOWN), else_=status)
-    tx.execute(update(effects).where(effects.c.id == effect_id).values(**values))
+    tx.execute(update(effects).where(_unfinished(effect_id)).values(**values))
+
+
+def _unfinished(effect_id: int) -> Any:
+    return and_(effects.c.id == effect_id, effects.c.status.in_(OPEN))
+
+
+def put_off(tx: Tx, effect_id: int, *, now: datetime, due_at: datetime) -> None:
+    """Let an effect that nobody took wait until ``due_at``: nothing was tried, so nothing else changes."""
+    free = or_(effects.c.leased_until.is_(None), effects.c.leased_until <= now)
+    statement = update(effects).where(effects.c.id == effect_id, effects.c.status.in_(OPEN), free)
+    tx.execute(statement.values(due_at=due_at))
 
 
 def go_round_again(tx: Tx, effect_id: int, *, due_at: datetime) -> None:

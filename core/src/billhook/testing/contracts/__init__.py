@@ -16,6 +16,13 @@ that is not claimed) is skipped and says why.
 
 from billhook.testing.contracts.billing_engine import BillingEngineContract
 from billhook.testing.contracts.payment_provider import PaymentProviderContract
+from billhook.testing.contracts.reconcile import ReconcileContract
 from billhook.testing.contracts.webhook_source import Sample, WebhookSourceContract
 
-__all__ = ["BillingEngineContract", "PaymentProviderContract", "Sample", "WebhookSourceContract"]
+__all__ = [
+    "BillingEngineContract",
+    "PaymentProviderContract",
+    "ReconcileContract",
+    "Sample",
+    "WebhookSourceContract",
+]

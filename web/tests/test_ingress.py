@@ -1,0 +1,212 @@
+"""What senders are told, whether the front answers or Flask; and what wakes the work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+from werkzeug.test import Client, TestResponse
+
+from billhook.provider import Delivery
+from billhook_web.bell import WAITING, Bell
+from billhook_web.bodies import in_time
+from billhook_web.db import Database
+from billhook_web.stores import inbox, schema
+from billhook_web.stores.gathering import Gathering
+
+NOW = datetime(2026, 9, 1, 9, 0, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    postgres = request.param == "postgres"
+    url = request.getfixturevalue("postgres_url") if postgres else f"sqlite:///{tmp_path / 'host.sqlite3'}"
+    database = Database(url)
+    schema.upgrade(database)
+    yield database
+    database.close()
+
+
+def together(count: int, act: Callable[[int], object]) -> list[object]:
+    """Do it in so many threads at once; return what came of each, in order."""
+    came: dict[int, object] = {}
+    start = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        start.wait()
+        try:
+            came[number] = act(number)
+        except Exception as exc:  # noqa: BLE001 - it is what came of it
+            came[number] = exc
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return [came[number] for number in range(count)]
+
+
+# --- storing together --------------------------------------------------------------------------------------------
+
+
+def test_what_comes_at_once_is_stored_once_each(db: Database) -> None:
+    gathering = Gathering(db)
+
+    def add(number: int) -> int | None:
+        return gathering.add(
+            connection="acme", delivery=Delivery(key=f"key-{number // 2}"), body=b"%d" % (number // 2), now=NOW
+        )
+
+    ids = together(40, add)
+    stored = [inbox_id for inbox_id in ids if inbox_id is not None]
+    assert len(stored) == len(set(stored)) == 20
+    for first, second in zip(ids[::2], ids[1::2], strict=True):
+        assert (first is None) != (second is None)
+    with db.read() as tx:
+        assert {row.body for row in inbox.page(tx, limit=100)} == {b"%d" % number for number in range(20)}
+
+
+def test_a_repetition_by_content_is_one_delivery(db: Database) -> None:
+    gathering = Gathering(db)
+    first = gathering.add(connection="a", delivery=Delivery(key="1", content_key="c"), body=b"x", now=NOW)
+    again = gathering.add(connection="a", delivery=Delivery(key="2", content_key="c"), body=b"x", now=NOW)
+    other = gathering.add(connection="b", delivery=Delivery(key="1", content_key="c"), body=b"x", now=NOW)
+    assert (first is None, again, other is None) == (False, None, False)
+
+
+def test_it_is_stored_as_everything_else_stores_it(db: Database) -> None:
+    inbox_id = Gathering(db).add(
+        connection="acme", delivery=Delivery(key="k", type="t" * 200), body=b"\x00\xff", now=NOW
+    )
+    assert inbox_id is not None
+    with db.begin() as tx:
+        row = inbox.get(tx, inbox_id)
+        assert row is not None
+        assert (row.body, row.received_at, row.due_at, row.type, row.attempts) == (b"\x00\xff", NOW, NOW, "t" * 128, 0)
+        assert [waiting for waiting, _ in inbox.due(tx, now=NOW, limit=5)] == [inbox_id]
+
+
+def test_a_row_the_database_refuses_fails_alone(postgres_url: str) -> None:
+    db = Database(postgres_url)
+    schema.upgrade(db)
+    gathering = Gathering(db)
+
+    def add(number: int) -> int | None:
+        key = "no\x00thing" if number == 3 else f"key-{number}"  # PostgreSQL stores no NUL in a text
+        return gathering.add(connection="acme", delivery=Delivery(key=key), body=b"{}", now=NOW)
+
+    came = together(12, add)
+    db.close()
+    assert isinstance(came[3], DBAPIError)
+    assert all(isinstance(each, int) for number, each in enumerate(came) if number != 3)
+
+
+def test_a_connection_that_broke_meanwhile_is_replaced(postgres_url: str) -> None:
+    db = Database(postgres_url)
+    schema.upgrade(db)
+    gathering = Gathering(db)
+    gathering.add(connection="acme", delivery=Delivery(key="before"), body=b"{}", now=NOW)
+    with db.begin() as tx:
+        tx.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    added = gathering.add(connection="acme", delivery=Delivery(key="after"), body=b"{}", now=NOW)
+    db.close()
+    assert added is not None
+
+
+# --- waking ------------------------------------------------------------------------------------------------------
+
+
+def test_the_bell_rings_for_each_and_goes_on_after_one_that_failed() -> None:
+    heard: list[int] = []
+    rung = threading.Event()
+
+    def wake(inbox_id: int) -> None:
+        if inbox_id == 1:
+            raise OSError("the queue is away")
+        heard.append(inbox_id)
+        rung.set()
+
+    bell = Bell(wake)
+    bell.ring(1)
+    bell.ring(2)
+    assert rung.wait(5)
+    bell.close()
+    assert heard == [2]
+
+
+def test_in_a_flood_the_bell_is_silent_and_rings_again_after_it() -> None:
+    heard: list[int] = []
+    first, last, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def wake(inbox_id: int) -> None:
+        heard.append(inbox_id)
+        first.set()
+        go_on.wait(5)
+        if inbox_id == -1:
+            last.set()
+
+    bell = Bell(wake, flood_seconds=0.05)
+    bell.ring(0)
+    assert first.wait(5)
+    for number in range(1, 10 * WAITING):
+        bell.ring(number)
+    go_on.set()
+    while not last.is_set() and not last.wait(0.02):
+        bell.ring(-1)
+    bell.close()
+    assert len(heard) < 10 * WAITING
+
+
+# --- slow bodies -------------------------------------------------------------------------------------------------
+
+
+class Stalled:
+    """A body that comes when it is told to."""
+
+    def __init__(self) -> None:
+        self.come = threading.Event()
+
+    def read(self, _size: int = -1) -> bytes:
+        self.come.wait(10)
+        return b"late"
+
+
+def reading(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+    start("200 OK", [])
+    return [environ["wsgi.input"].read(10)]
+
+
+def post(app: Any, body: Any) -> TestResponse:
+    return Client(app).open("/", method="POST", input_stream=body)
+
+
+def test_a_stalled_body_gets_a_408_when_others_stall_too() -> None:
+    app = in_time(reading, at_once=1, seconds=0.2)
+    patient, stalled = Stalled(), Stalled()
+    answers: list[int] = []
+    waiting = threading.Thread(target=lambda: answers.append(post(app, patient).status_code))
+    waiting.start()
+    while waiting.is_alive() and not answers:
+        if post(app, stalled).status_code == 408:
+            break
+    patient.come.set()
+    waiting.join(5)
+    stalled.come.set()
+    assert answers == [200]
+
+
+def test_a_body_that_comes_in_time_is_read_beside_a_stalled_one() -> None:
+    app = in_time(reading, at_once=0, seconds=5)
+    body = Stalled()
+    body.come.set()
+    answer = post(app, body)
+    assert (answer.status_code, answer.data) == (200, b"late")
