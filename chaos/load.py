@@ -34,7 +34,9 @@ class World:
 class Life:
     """The people. Payers never look at a page older than the newest one of an invoice, as the pay page has it."""
 
-    def __init__(self, *, host: str, lago: LagoSandbox, dodo: DodoSandbox, seed: int, stop: threading.Event) -> None:
+    def __init__(
+        self, *, host: str, lago: LagoSandbox, dodo: DodoSandbox, seed: int, stop: threading.Event
+    ) -> None:
         self.world = World()
         self._host = host
         self._lago, self._dodo = lago, dodo
@@ -138,7 +140,9 @@ class Life:
             "items": [{"fee_id": invoice["fees"][0]["lago_id"], "amount_cents": amount}],
         }
         headers = {"Authorization": "Bearer lago-sandbox-key"}
-        with ApiClient(name="lago", base_url="http://lago.invalid/api/v1", headers=headers, app=self._lago) as client:
+        with ApiClient(
+            name="lago", base_url="http://lago.invalid/api/v1", headers=headers, app=self._lago
+        ) as client:
             client.post("credit_notes", json={"credit_note": note})
 
     def _put(self, path: str, body: Mapping[str, str]) -> None:

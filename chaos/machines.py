@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,29 +42,10 @@ class Process:
 
     def kill(self) -> None:
         """End it and its children at once, as kill -9 does."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Ask it to end; kill it when it does not."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._end(signal.SIGKILL)
-
-    def alive(self) -> bool:
-        """Say whether it runs."""
-        return self._process is not None and self._process.poll() is None
-
-    def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
-        try:
-            os.killpg(self._process.pid, how)
-        except ProcessLookupError:
-            pass
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(20)
 
 
@@ -107,7 +88,10 @@ def distributed(folder: Path, port: int, settings: Mapping[str, str]) -> Iterato
     with ExitStack() as stack:
         database = stack.enter_context(postgres(programs))
         queue = stack.enter_context(redis_server_of(binary))
-        env = _environment(settings) | {"BILLHOOK_DATABASE_URL": database.url, "BILLHOOK_REDIS_URL": queue.url}
+        env = _environment(settings) | {
+            "BILLHOOK_DATABASE_URL": database.url,
+            "BILLHOOK_REDIS_URL": queue.url,
+        }
         web = Process("web", ["web", "--port", str(port)], env, folder / "web.log")
         workers = [Process(f"worker {n}", ["worker"], env, folder / f"worker{n}.log") for n in (1, 2)]
         servers = {"PostgreSQL": (database, signal.SIGQUIT), "Redis": (queue, signal.SIGKILL)}

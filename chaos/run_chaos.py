@@ -13,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,15 +46,15 @@ class Scale:
     kills: int
     restarts: int
     quiet: float
-    pause: tuple[float, float] = (1.5, 4.5)
+    pause: tuple[float, float] = (1.5, 4.0)
 
 
 FULL = {
-    "PostgreSQL + Redis": Scale(invoices=150, seconds=80, kills=24, restarts=2, quiet=70),
+    "PostgreSQL + Redis": Scale(invoices=150, seconds=75, kills=22, restarts=2, quiet=70),
     "SQLite": Scale(invoices=60, seconds=35, kills=10, restarts=0, quiet=60),
 }
 QUICK = {
-    "PostgreSQL + Redis": Scale(invoices=30, seconds=8, kills=5, restarts=1, quiet=45, pause=(0.5, 2.0)),
+    "PostgreSQL + Redis": Scale(invoices=30, seconds=8, kills=5, restarts=1, quiet=45, pause=(0.5, 1.5)),
     "SQLite": Scale(invoices=12, seconds=4, kills=2, restarts=0, quiet=40, pause=(0.5, 2.0)),
 }
 STAGES: Mapping[str, Stage] = {"PostgreSQL + Redis": machines.distributed, "SQLite": machines.embedded}
@@ -81,7 +81,10 @@ class Run:
                 self._judge(running)
             except BaseException:
                 for log in sorted(folder.glob("*.log")):
-                    print(f"--- the end of {log.name}\n" + log.read_text(errors="replace")[-1500:], file=sys.stderr)
+                    print(
+                        f"--- the end of {log.name}\n" + log.read_text(errors="replace")[-1500:],
+                        file=sys.stderr,
+                    )
                 raise
 
     def _set_up_sandboxes(self, stack: ExitStack, host: str) -> None:
@@ -117,22 +120,27 @@ class Run:
         }
 
     def _break_everything(self, running: Machines) -> None:
-        killer = Killer(
-            running, seed=self._seed + 3, pause=self._scale.pause, restarts=self._scale.restarts
-        )
-        killing = threading.Thread(
-            target=killer.kill, args=(self._scale.kills,), kwargs={"stop": self._stop}, daemon=True
-        )
-        threads = [
-            threading.Thread(target=self._carry_forever, daemon=True),
-            threading.Thread(target=self._life.pay_forever, daemon=True),
-        ]
-        for thread in (killing, *threads):
-            thread.start()
+        killer = Killer(running, seed=self._seed + 3, pause=self._scale.pause, restarts=self._scale.restarts)
+        killing = self._start(lambda: killer.kill(self._scale.kills, stop=self._stop))
+        self._start(self._carry_forever)
+        self._start(self._life.pay_forever)
         self._life.register(max(6, self._scale.invoices // 5))
         self._life.bill(self._scale.invoices, seconds=self._scale.seconds)
         killing.join(self._scale.kills * self._scale.pause[1] + 120)
         self._note("killed or restarted", killer.counts)
+
+    def _start(self, work: Callable[[], None]) -> threading.Thread:
+        """Do something in a thread; that it fails is a violation, or nobody would hear of it."""
+
+        def do() -> None:
+            try:
+                work()
+            except Exception as exc:  # noqa: BLE001 - whatever it was, it must be told
+                self.violations.append(f"chaos itself failed: {exc!r}")
+
+        thread = threading.Thread(target=do, daemon=True)
+        thread.start()
+        return thread
 
     def _carry_forever(self) -> None:
         while not self._stop.wait(0.02):
@@ -144,7 +152,7 @@ class Run:
 
         What a round brings (a payment, say) causes more, so there is another until one brings nothing.
         """
-        self._stop.wait(self._scale.seconds / 4)  # money goes back after it came: let some of it, in bad weather still
+        self._stop.wait(self._scale.seconds / 4)  # money goes back after it came, in bad weather still
         self._life.retire()
         for weather in self._weather:
             weather.calm()
@@ -192,7 +200,9 @@ class Run:
             self.violations += found
             self._note(check.__name__.replace("_", " "), {"violated" if found else "holds": len(found) or ""})
         rebuilt = running.command("rebuild", "--check")
-        self._note("the ledger is what the inbox says", {"holds" if rebuilt.returncode == 0 else "violated": ""})
+        self._note(
+            "the ledger is what the inbox says", {"holds" if rebuilt.returncode == 0 else "violated": ""}
+        )
         if rebuilt.returncode:
             self.violations.append(f"rebuild --check: {rebuilt.stdout[-800:]}{rebuilt.stderr[-300:]}")
 

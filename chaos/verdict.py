@@ -123,7 +123,12 @@ def both_books_agree(seen: Evidence) -> Iterator[str]:
         total = document["total_amount_cents"]
         if invoice is None:
             yield f"the host does not know invoice {document['lago_id']}"
-        elif (invoice.total, invoice.paid, invoice.balance, invoice.engine_status) != (total, total, 0, "succeeded"):
+        elif (invoice.total, invoice.paid, invoice.balance, invoice.engine_status) != (
+            total,
+            total,
+            0,
+            "succeeded",
+        ):
             yield f"{document['lago_id']}: total {total}, ours {invoice.total}/{invoice.paid}/{invoice.balance}"
     theirs = Counter[str]()
     for made in seen.dodo.refunds:

@@ -266,7 +266,7 @@ def _await(
 ) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(not_yet):
+        with suppress(*not_yet):
             answers()
             return
         time.sleep(0.02)

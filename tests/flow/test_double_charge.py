@@ -6,6 +6,7 @@ Nothing works in the background here: each test says who does what, on which hos
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -16,6 +17,7 @@ import pytest
 
 from billhook.errors import ConfigInvalid
 from billhook.testing.sandbox import Fault, FaultKind
+from billhook_web.services.delivery import SETTLED
 from billhook_web.services.leases import NOTICE, Leases
 from billhook_web.services.sweep import sweep
 from billhook_web.stores import inbox
@@ -179,7 +181,9 @@ def test_a_crash_between_charge_and_record_is_looked_up_by_who_takes_over(stage:
     stage.line.after = crash
     with pytest.raises(Crash):
         stage.first.runtime.delivery.deliver(effect)
-    assert stage.second.runtime.delivery.deliver(effect) == ()  # the lease protects what nobody works on any more
+    stage.second.runtime.delivery.deliver(effect)
+    (row,) = stage.first.effects("collect_invoice")
+    assert row.attempts == 1  # the lease protects what nobody works on any more
     stage.second.clock.advance(LEASE + SECOND)
     stage.second.runtime.delivery.deliver(effect)
     (row,) = stage.first.effects("collect_invoice")
@@ -203,6 +207,18 @@ def test_a_charge_that_is_made_and_not_answered_is_looked_up(stage: Stage) -> No
     stage.first.runtime.delivery.deliver(effect)
     (row,) = stage.first.effects("collect_invoice")
     assert row.status is EffectStatus.UNKNOWN
+    stage.finish()
+    stage.assert_charged_once()
+
+
+def test_a_provider_that_took_long_is_given_time_before_it_is_looked_at(stage: Stage) -> None:
+    effect = stage.plan()
+    stage.dodo.faults.add(Fault(kind=FaultKind.LOST_ANSWER, method="POST", path="/charge"))
+    stage.line.after = lambda: time.sleep(1.2)
+    stage.first.runtime.delivery.deliver(effect)
+    (row,) = stage.first.effects("collect_invoice")
+    assert row.status is EffectStatus.UNKNOWN
+    assert row.due_at - stage.first.clock.now() >= timedelta(seconds=SETTLED * 1.2)
     stage.finish()
     stage.assert_charged_once()
 

@@ -195,3 +195,16 @@ def test_what_is_signed_and_cannot_be_read_is_kept_and_can_be_replayed(flow: Flo
     flow.api("POST", f"/events/{event['id']}/replay")
     flow.settle()
     assert flow.api("GET", f"/events/{event['id']}")["status"] == "dead"
+
+
+def test_a_credit_note_that_was_issued_and_not_closed_is_closed_later(flow: Flow) -> None:
+    an_invoice(flow)
+    payment = flow.dodo.pay(only_checkout(flow)["session_id"])
+    flow.settle()
+    flow.lago.faults.add(Fault(kind=FaultKind.UNAVAILABLE, method="PUT", path="credit_notes"))
+    flow.dodo.refund(payment["payment_id"], 5000)
+    flow.settle()
+    assert [note["refund_status"] for note in flow.lago.credit_notes] == ["pending"]
+    flow.skip(timedelta(minutes=1))
+    assert [note["refund_status"] for note in flow.lago.credit_notes] == ["succeeded"]
+    assert flow.dead() == []

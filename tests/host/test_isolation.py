@@ -234,6 +234,26 @@ def test_a_provider_that_is_down_is_left_alone_and_costs_no_attempt(host: Host) 
     assert (host.health("bad")["health"]["state"], host.troubles()) == ("closed", [])
 
 
+def test_while_a_provider_is_down_only_deliveries_that_must_ask_it_wait(host: Host) -> None:
+    host.put(*(f"acct_{number}" for number in range(TOLERATED)))
+    host.engine("bad").does = down
+    host.deliver("bad")
+    host.post("bad", Refetch(kind="thing", id="t_1"), number=1)
+    host.post("bad", finalized("bad"), number=2)
+    for row in host.deliveries("bad"):
+        host.runtime.processing.process(row.id)
+    thin, whole = host.deliveries("bad")
+    assert (whole.status, whole.facts) == (InboxStatus.PROCESSED, 1)
+    assert (thin.status, thin.attempts, thin.error) == (InboxStatus.RECEIVED, 0, None)
+    assert thin.due_at is not None
+    assert thin.due_at > host.clock.now()
+    host.source("bad").things["thing", "t_1"] = [finalized("bad", "in_2")]
+    host.skip(FIRST_PAUSE * 1.3)
+    host.runtime.processing.process(thin.id)
+    assert host.deliveries("bad")[0].facts == 1
+    assert host.health("bad")["health"]["state"] == "closed", "it was the probe, and was answered"
+
+
 def test_a_provider_that_hangs_does_not_keep_others_waiting(host: Host) -> None:
     bad, names = host.engine("bad"), [f"acct_{number}" for number in range(20)]
     gate = threading.Event()

@@ -156,8 +156,9 @@ def test_every_problem_of_the_configuration_is_told_at_once(run: Run) -> None:
 def test_problems_of_host_and_connections_are_told_together(run: Run) -> None:
     result = run("connections", "list", BILLHOOK_CONNECTIONS="acme,nobody", BILLHOOK_RETRY_SCHEDULE="P3X")
     assert result.exit_code == 2
-    assert {"BILLHOOK_RETRY_SCHEDULE:", "ACME_API_KEY:", "BILLHOOK_CONNECTIONS:"} <= set(result.output.split())
-
+    assert {"BILLHOOK_RETRY_SCHEDULE:", "ACME_API_KEY:", "BILLHOOK_CONNECTIONS:"} <= set(
+        result.output.split()
+    )
 
 
 @pytest.mark.parametrize("command", [["serve"], ["connections", "list"], ["connections", "check"]])
@@ -433,3 +434,29 @@ def test_a_sandbox_of_a_plugin_that_cannot_be_used_says_why(run: Run, plugin: st
 
 def test_options_of_a_sandbox_are_pairs(run: Run) -> None:
     assert run("sandbox", "acme", "--set", "nothing").exit_code == 2
+
+
+# --- who did what ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_done_on_the_command_line_is_in_the_audit(run: Run, db: Database) -> None:
+    event_id, effect_id = add_event(db, dead=True), add_effect(db, status=EffectStatus.DEAD)
+    run("events", "replay", str(event_id), USER="ann", LOGNAME="ann")
+    run("effects", "retry", "--all-dead", USER="ann", LOGNAME="ann")
+    key = run("keys", "create", "app", USER="ann", LOGNAME="ann").stdout.strip()
+    run("keys", "revoke", "1", USER="ann", LOGNAME="ann")
+    run("rebuild", USER="ann", LOGNAME="ann")
+    run("rebuild", "--check", USER="ann", LOGNAME="ann")
+    rows = json.loads(run("audit", "list", "--actor", "cli:ann", "--json").stdout)
+    assert [(row["action"], row["subject"]) for row in reversed(rows)] == [
+        ("event.replay", str(event_id)),
+        ("effect.retry", str(effect_id)),
+        ("key.create", "1"),
+        ("key.revoke", "1"),
+        ("ledger.rebuild", "ledger"),
+    ]
+    assert key not in json.dumps(rows)
+
+
+def test_an_empty_audit_says_so(run: Run, db: Database) -> None:
+    assert "Nobody did anything yet." in run("audit", "list").stderr

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError
-from werkzeug.test import Client, TestResponse
+from werkzeug.test import Client, create_environ, run_wsgi_app
 
 from billhook.provider import Delivery
+from billhook.testing.fakes import FakeSource
+from billhook_web.actors import Wake
+from billhook_web.app import create_app
 from billhook_web.bell import WAITING, Bell
 from billhook_web.bodies import in_time
 from billhook_web.db import Database
+from billhook_web.runtime import Runtime
 from billhook_web.stores import inbox, schema
 from billhook_web.stores.gathering import Gathering
+from billhook_web.webhooks import MAX_BODY, Ingress, in_front
 
 NOW = datetime(2026, 9, 1, 9, 0, tzinfo=UTC)
 
@@ -173,9 +179,11 @@ class Stalled:
     """A body that comes when it is told to."""
 
     def __init__(self) -> None:
+        self.read_from = threading.Event()
         self.come = threading.Event()
 
     def read(self, _size: int = -1) -> bytes:
+        self.read_from.set()
         self.come.wait(10)
         return b"late"
 
@@ -185,28 +193,101 @@ def reading(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
     return [environ["wsgi.input"].read(10)]
 
 
-def post(app: Any, body: Any) -> TestResponse:
-    return Client(app).open("/", method="POST", input_stream=body)
+def post(app: Any, body: Any) -> tuple[str, bytes]:
+    answer, status, _ = run_wsgi_app(app, {**create_environ(method="POST"), "wsgi.input": body})
+    return status, b"".join(answer)
 
 
 def test_a_stalled_body_gets_a_408_when_others_stall_too() -> None:
     app = in_time(reading, at_once=1, seconds=0.2)
     patient, stalled = Stalled(), Stalled()
-    answers: list[int] = []
-    waiting = threading.Thread(target=lambda: answers.append(post(app, patient).status_code))
+    answers: list[tuple[str, bytes]] = []
+    waiting = threading.Thread(target=lambda: answers.append(post(app, patient)))
     waiting.start()
-    while waiting.is_alive() and not answers:
-        if post(app, stalled).status_code == 408:
-            break
+    assert patient.read_from.wait(5)
+    status, _ = post(app, stalled)
     patient.come.set()
     waiting.join(5)
     stalled.come.set()
-    assert answers == [200]
+    assert status == "408 REQUEST TIMEOUT"
+    assert answers == [("200 OK", b"late")]
 
 
-def test_a_body_that_comes_in_time_is_read_beside_a_stalled_one() -> None:
+def test_a_body_that_comes_in_time_is_read_beside_stalled_ones() -> None:
     app = in_time(reading, at_once=0, seconds=5)
     body = Stalled()
     body.come.set()
-    answer = post(app, body)
-    assert (answer.status_code, answer.data) == (200, b"late")
+    assert post(app, body) == ("200 OK", b"late")
+
+
+# --- two edges, one answer ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["flask", "front"])
+def sender(request: pytest.FixtureRequest, runtime: Runtime) -> Client:
+    wake = Wake(runtime)
+    app: Any = create_app(runtime, wake)
+    return Client(in_front(app, Ingress(runtime, wake.inbox)) if request.param == "front" else app)
+
+
+def waiting(runtime: Runtime) -> dict[str, int]:
+    with runtime.db.read() as tx:
+        return inbox.counts(tx)
+
+
+def test_a_signed_delivery_is_taken_once(sender: Client, runtime: Runtime) -> None:
+    source = runtime.connections.source("fakepay")
+    assert isinstance(source, FakeSource)
+    sent = source.signed(b"{}", runtime.clock.now())
+    for _ in range(2):
+        answer = sender.post("/webhooks/fakepay", data=sent.body, headers=dict(sent.headers))
+        assert (answer.status_code, answer.data, answer.headers["Content-Length"]) == (200, b"", "0")
+    assert waiting(runtime) == {"received": 1}
+
+
+@pytest.mark.parametrize("sent_ago", [timedelta(minutes=-6), timedelta(minutes=6)])
+def test_a_replayed_delivery_is_refused_by_its_time(sender: Client, runtime: Runtime, sent_ago: timedelta) -> None:
+    source = runtime.connections.source("fakepay")
+    assert isinstance(source, FakeSource)
+    sent = source.signed(b"{}", runtime.clock.now() - sent_ago)
+    assert sender.post("/webhooks/fakepay", data=sent.body, headers=dict(sent.headers)).status_code == 401
+    assert waiting(runtime) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "status", "title"),
+    [
+        ("/webhooks/fakepay", 2, 401, "Signature invalid"),
+        ("/webhooks/fakepay", MAX_BODY, 401, "Signature invalid"),
+        ("/webhooks/fakepay", MAX_BODY + 1, 413, "Body too large"),
+        ("/webhooks/nobody", 2, 404, "No such connection"),
+    ],
+)
+def test_a_refusal_is_a_problem(sender: Client, runtime: Runtime, path: str, size: int, status: int, title: str) -> None:
+    answer = sender.post(path, data=b"x" * size)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    said = json.loads(answer.data)
+    assert list(said) == ["type", "title", "status", "detail"]
+    assert (said["title"], said["status"]) == (title, status)
+    assert waiting(runtime) == {}
+
+
+def test_when_nothing_can_be_stored_the_sender_shall_try_again(sender: Client, runtime: Runtime) -> None:
+    source = runtime.connections.source("fakepay")
+    assert isinstance(source, FakeSource)
+    with runtime.db.begin() as tx:
+        tx.exec_driver_sql("ALTER TABLE inbox RENAME TO gone")
+    sent = source.signed(b"{}", runtime.clock.now())
+    answer = sender.post("/webhooks/fakepay", data=sent.body, headers=dict(sent.headers))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+
+
+@pytest.mark.parametrize("path", ["/webhooks/", "/webhooks/a/b", "/webhooks"])
+def test_a_path_that_names_nobody_is_not_found(sender: Client, path: str) -> None:
+    assert sender.post(path, data=b"{}").status_code == 404
+
+
+def test_only_post_is_allowed(sender: Client) -> None:
+    answer = sender.get("/webhooks/fakepay")
+    assert (answer.status_code, "POST" in answer.headers["Allow"]) == (405, True)

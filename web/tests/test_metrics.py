@@ -169,8 +169,8 @@ def test_providers_that_are_left_alone_and_what_they_never_told_are_counted(clie
 
 def test_the_state_of_a_breaker_is_told(client, runtime) -> None:
     for _ in range(TOLERATED):
-        with pytest.raises(Temporary):
-            runtime.breakers.ask("acme", _no_answer)
+        with pytest.raises(Temporary), runtime.breakers.enter("acme") as visit:
+            visit.call(_no_answer)
     found = scraped(client)
     assert found["billhook_breaker", "acme", "open"] == 1
     assert found["billhook_breaker", "acme", "closed"] == 0

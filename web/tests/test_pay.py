@@ -121,7 +121,15 @@ class Shop:
         )
         jobs = Jobs(clock=clock, connections=connections, recorder=self.recorder, collecting=collecting)
         gates = Gates(db=self.db, clock=clock, limit=4, redact=str)
-        self.delivery = Delivery(db=self.db, clock=clock, jobs=jobs, redact=str, meters=Meters(), gates=gates)
+        self.delivery = Delivery(
+            db=self.db,
+            clock=clock,
+            jobs=jobs,
+            redact=str,
+            meters=Meters(),
+            gates=gates,
+            lease=timedelta(minutes=2),
+        )
         paying = Paying(db=self.db, clock=clock, connections=connections, deliver=self.delivery.deliver)
         self.runtime = replace(bare, paying=paying, connections=connections, collecting=collecting)
         self.app = Flask("billhook_web")

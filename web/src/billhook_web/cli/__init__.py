@@ -13,8 +13,8 @@ from billhook_web.cli.effects import effects
 from billhook_web.cli.events import events
 from billhook_web.cli.keys import keys
 from billhook_web.cli.plugins import plugins
-from billhook_web.cli.reconcile import gaps, reconcile
 from billhook_web.cli.rebuild import rebuild
+from billhook_web.cli.reconcile import gaps, reconcile
 from billhook_web.cli.sandbox import sandbox
 from billhook_web.cli.serving import serve, web, worker
 

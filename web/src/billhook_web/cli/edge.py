@@ -37,6 +37,16 @@ def actor() -> str:
         return f"cli:{os.getuid()}"
 
 
+def note_action(db: Database, action: str, subject: object, **detail: object) -> None:
+    """Write into the audit what is done next, when that takes more than one transaction."""
+    from billhook.clock import SystemClock
+    from billhook_web.stores import audit
+
+    with db.begin() as tx:
+        now = SystemClock().now()
+        audit.add(tx, at=now, actor=actor(), action=action, subject=subject, detail=detail)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from billhook_web.cli.edge import open_runtime, read_configuration
+from billhook_web.cli.edge import note_action, open_runtime, read_configuration
 
 
 @click.command()
@@ -20,6 +20,8 @@ def rebuild(check: bool) -> None:
     from billhook_web.stores import inbox
 
     with open_runtime(read_configuration()) as runtime, Progress(console=Console(stderr=True)) as bar:
+        if not check:
+            note_action(runtime.db, "ledger.rebuild", "ledger")
         with runtime.db.read() as tx:
             total = inbox.counts(tx).get("processed", 0)
         task = bar.add_task("Hearing everything again", total=total)

@@ -13,6 +13,7 @@ import click
 from billhook_web.cli.edge import (
     database_errors,
     json_option,
+    note_action,
     open_database,
     open_runtime,
     print_list,
@@ -77,6 +78,8 @@ def reconcile(
         if dry_run:
             _print_differences(reconciler, starts, as_json=as_json)
             return
+        for name, start in starts.items():
+            note_action(runtime.db, "connection.reconcile", name, since=start)
         runs = [run for name, start in starts.items() if (run := _run(reconciler, name, start))]
     print_list(
         [_run_fields(run) for run in runs],

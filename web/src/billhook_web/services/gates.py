@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
 
 import structlog
 
 from billhook.clock import Clock, monotonic
-from billhook.errors import Permanent, ProviderError, Refused, Temporary
+from billhook.errors import Permanent, ProviderError, Refused
 from billhook_web.broker import TimeLimitExceeded
 from billhook_web.db import Database, DatabaseError
 from billhook_web.services.breaker import Breaker, BreakerState
@@ -32,7 +32,6 @@ Waiter = tuple[str, int]
 
 PARKED_AT_MOST = 10_000  # rows beyond are woken by the sweeper
 FAULT_SECONDS = 10.0  # faults are told to the database at most this often: a stranger may cause them
-BUSY_RETRY = timedelta(seconds=2)
 
 
 class NotNow(Exception):
@@ -135,16 +134,6 @@ class Gates:
                 gate.breaker = gate.breaker.probe(now)
             gate.running += 1
         return Visit(self, connection, probe=probe)
-
-    def ask(self, connection: str, ask: Callable[[], T]) -> T:
-        """Call for somebody who waits for the answer; raises :class:`Temporary` at once when that cannot be now."""
-        try:
-            visit = self.enter(connection)
-        except NotNow as exc:
-            wait = exc.until - self._clock.now() if exc.until else BUSY_RETRY
-            raise Temporary(f"{connection} does not answer just now", retry_after=wait) from None
-        with visit:
-            return visit.call(ask)
 
     def park(self, connection: str, waiter: Waiter) -> None:
         """Have a row woken when a place is free: at once, if it is by now."""

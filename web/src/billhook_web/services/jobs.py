@@ -169,7 +169,8 @@ class Jobs:
 
     def _issue_credit_note(self, tx: Tx, effect: IssueCreditNote, *, again: bool) -> Job | Skip:
         snapshot = self._recorder.snapshot(tx, effect.invoice)
-        if any(note.for_refund == effect.refund for note in snapshot.credit_notes):
+        ours = [note for note in snapshot.credit_notes if note.for_refund == effect.refund]
+        if any(note.refund_status is not RefundStatus.PENDING for note in ours):  # else it is ours to close
             return Skip(why="The billing engine has a credit note for this refund already.")
         engine = self._connections.engine(effect.invoice.connection)
         if not isinstance(engine, SupportsCreditNotes):
