@@ -37,7 +37,7 @@ rules: bootstrap
 	$(BIN)/pytest -q $(wildcard tests/test_rules.py tests/test_workspace_*.py tests/test_docs*.py)
 
 bench: bootstrap ## Measure what the flow costs
-	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 chaos: bootstrap ## Break everything while money moves, then compare the books (CHAOS_ARGS=--quick)
 	@$(BIN)/python -m chaos.run_chaos $(CHAOS_ARGS)

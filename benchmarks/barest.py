@@ -21,7 +21,9 @@ from sqlalchemy.engine import make_url
 from benchmarks.load import SECRET
 
 Insert = Callable[[str, bytes], None]
-TABLE = "CREATE TABLE IF NOT EXISTS barest (id {id} PRIMARY KEY, key text NOT NULL UNIQUE, body {bytes} NOT NULL)"
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS barest (id {id} PRIMARY KEY, key text NOT NULL UNIQUE, body {bytes} NOT NULL)"
+)
 _STATUS = {True: "200 OK", False: "401 Unauthorized"}
 
 

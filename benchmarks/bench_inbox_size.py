@@ -44,7 +44,10 @@ def main() -> None:
     """Fill, measure and print."""
     chosen = report.options(__doc__ or "")
     stored, count = (1000, 100) if chosen.quick else (1_000_000, 4000)
-    with tempfile.TemporaryDirectory(prefix="billhook-bench-") as name, machines.databases(Path(name)) as (server, redis):
+    with (
+        tempfile.TemporaryDirectory(prefix="billhook-bench-") as name,
+        machines.databases(Path(name)) as (server, redis),
+    ):
         urls = {
             "nothing stored": new_database(server, "empty", filled=0),
             f"{stored:,} stored": new_database(server, "full", filled=stored),

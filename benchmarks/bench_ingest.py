@@ -52,11 +52,19 @@ def main() -> None:
     chosen = report.options(__doc__ or "")
     count = 100 if chosen.quick else 4000
     for engine, servers_on in (("PostgreSQL", on_postgres), ("SQLite", on_sqlite)):
-        with tempfile.TemporaryDirectory(prefix="billhook-bench-") as folder, servers_on(Path(folder)) as servers:
+        with (
+            tempfile.TemporaryDirectory(prefix="billhook-bench-") as folder,
+            servers_on(Path(folder)) as servers,
+        ):
             speeds = measure(servers, rounds=chosen.rounds, count=count)
             bare = median(speeds["barest"])
             rows = [
-                (each.name, report.spread(speeds[each.name]), f"{median(speeds[each.name]) / bare:.2f}", f"{each.memory():.0f}")
+                (
+                    each.name,
+                    report.spread(speeds[each.name]),
+                    f"{median(speeds[each.name]) / bare:.2f}",
+                    f"{each.memory():.0f}",
+                )
                 for each in servers
             ]
         head = ("receiver", "deliveries a second", "ratio", "MiB resident")

@@ -71,7 +71,10 @@ def main() -> None:
     rows: list[tuple[str, str, str]] = []
     with tempfile.TemporaryDirectory(prefix="billhook-bench-") as name, embedded(Path(name)) as (server, url):
         rows.append(("serve, SQLite", *_row(lags(server, url, count))))
-    with tempfile.TemporaryDirectory(prefix="billhook-bench-") as name, machines.databases(Path(name)) as (url, redis):
+    with (
+        tempfile.TemporaryDirectory(prefix="billhook-bench-") as name,
+        machines.databases(Path(name)) as (url, redis),
+    ):
         env = machines.settings(url, redis_url=redis)
         with machines.host("web", env) as server:
             with machines.host("worker", env):

@@ -14,10 +14,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.servers import PostgresPrograms, redis_binary, running_postgres, running_redis
+
 from benchmarks.load import SECRET
 from billhook_web.db import Database
 from billhook_web.stores import schema
-from tests.servers import PostgresPrograms, redis_binary, running_postgres, running_redis
 
 ROOT = Path(__file__).parents[1]
 THREADS = 16
@@ -63,7 +64,9 @@ def children(pid: int) -> list[int]:
 
 
 @contextmanager
-def running(name: str, arguments: list[str], *, port: int, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+def running(
+    name: str, arguments: list[str], *, port: int, env: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """Run a Python process until the block ends; when it listens on a port, wait until that is open."""
     process = subprocess.Popen(
         [sys.executable, *arguments],

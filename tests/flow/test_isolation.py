@@ -20,7 +20,7 @@ class Hanging:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.calls += 1
-        self.free.wait(15)
+        self.free.wait(40)
         start_response("503 Service Unavailable", [("Content-Type", "application/json")])
         return [b"{}"]
 
@@ -41,16 +41,16 @@ def test_a_billing_engine_that_hangs_delays_neither_registration_nor_the_other_e
         began = time.monotonic()
         for name in names:
             flow.api("PUT", f"/customers/{name}", name="Ada")
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 15
         while _synced(flow, "lago") < len(names):
-            assert time.monotonic() - began < 10, "the other engine waits for the one that hangs"
+            assert time.monotonic() - began < 15, "the other engine waits for the one that hangs"
             time.sleep(0.02)
         assert (hanging.calls, _synced(flow, "slow")) == (2, 0), "half of four threads"
         began = time.monotonic()
         flow.lago.issue_invoice(names[0], 12000)
         while not any(row.status is EffectStatus.DONE for row in flow.effects("collect_invoice")):
             flow.lago.deliver_webhooks()
-            assert time.monotonic() - began < 10, "the invoice waits for the engine that hangs"
+            assert time.monotonic() - began < 15, "the invoice waits for the engine that hangs"
             time.sleep(0.02)
         hanging.free.set()
 

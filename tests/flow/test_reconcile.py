@@ -349,6 +349,9 @@ def test_the_window_joins_the_one_before_unless_a_run_left_a_hole(flow: Flow) ->
 def test_a_host_asks_by_itself_every_hour(backend: Backend) -> None:
     with Flow(backend, settings={"BILLHOOK_RECONCILE_EVERY": "PT1H"}).running() as flow:
         drop_everything(flow)
+        flow.clock.advance(timedelta(minutes=9))
+        assert flow.runtime.reconciler.due(now=flow.clock.now()) == ()
+        flow.clock.advance(timedelta(minutes=1))
         wait_for_runs(flow, 2)
         flow.lago.add_plan(code="starter", name="Starter", amount_cents=2900)
         lago(flow, "POST", "customers", customer={"external_id": "acct_9", "name": "Quiet"})

@@ -24,7 +24,10 @@ def test_a_database_out_of_reach_is_503_and_try_again() -> None:
     }
     runtime = build_runtime(read_configuration(env))
     client = create_app(runtime, Wake(runtime)).test_client()
-    headers = {"X-Lago-Signature": HmacSha256([SECRET], encoding="base64").sign(BODY), "X-Lago-Unique-Key": "k1"}
+    headers = {
+        "X-Lago-Signature": HmacSha256([SECRET], encoding="base64").sign(BODY),
+        "X-Lago-Unique-Key": "k1",
+    }
     began = time.monotonic()
     answer = client.post("/webhooks/lago", data=BODY, headers=headers)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")

@@ -259,18 +259,18 @@ def test_a_provider_that_hangs_does_not_keep_others_waiting(host: Host) -> None:
     gate = threading.Event()
 
     def waits() -> Ref:
-        gate.wait(10)
+        gate.wait(40)
         return Ref("bad", "cus_1")
 
     bad.does = waits
     with host.working():
         began = time.monotonic()
         host.put(*names)
-        assert time.monotonic() - began < 2
-        until(lambda: len(host.engine("good").customers) == 20, seconds=4)
+        assert time.monotonic() - began < 15
+        until(lambda: len(host.engine("good").customers) == 20, seconds=15)
         assert (bad.calls, host.runtime.breakers.running()["bad"]) == (4, 4), "half of eight threads"
         gate.set()
-        until(lambda: {row.status for row in host.effects("bad")} == {EffectStatus.DONE}, seconds=5)
+        until(lambda: {row.status for row in host.effects("bad")} == {EffectStatus.DONE}, seconds=12)
     assert bad.calls == 20
     assert {row.attempts for row in host.effects("bad")} == {1}
 

@@ -66,7 +66,10 @@ def test_what_comes_at_once_is_stored_once_each(db: Database) -> None:
 
     def add(number: int) -> int | None:
         return gathering.add(
-            connection="acme", delivery=Delivery(key=f"key-{number // 2}"), body=b"%d" % (number // 2), now=NOW
+            connection="acme",
+            delivery=Delivery(key=f"key-{number // 2}"),
+            body=b"%d" % (number // 2),
+            now=NOW,
         )
 
     ids = together(40, add)
@@ -94,7 +97,13 @@ def test_it_is_stored_as_everything_else_stores_it(db: Database) -> None:
     with db.begin() as tx:
         row = inbox.get(tx, inbox_id)
         assert row is not None
-        assert (row.body, row.received_at, row.due_at, row.type, row.attempts) == (b"\x00\xff", NOW, NOW, "t" * 128, 0)
+        assert (row.body, row.received_at, row.due_at, row.type, row.attempts) == (
+            b"\x00\xff",
+            NOW,
+            NOW,
+            "t" * 128,
+            0,
+        )
         assert [waiting for waiting, _ in inbox.due(tx, now=NOW, limit=5)] == [inbox_id]
 
 
@@ -246,7 +255,9 @@ def test_a_signed_delivery_is_taken_once(sender: Client, runtime: Runtime) -> No
 
 
 @pytest.mark.parametrize("sent_ago", [timedelta(minutes=-6), timedelta(minutes=6)])
-def test_a_replayed_delivery_is_refused_by_its_time(sender: Client, runtime: Runtime, sent_ago: timedelta) -> None:
+def test_a_replayed_delivery_is_refused_by_its_time(
+    sender: Client, runtime: Runtime, sent_ago: timedelta
+) -> None:
     source = runtime.connections.source("fakepay")
     assert isinstance(source, FakeSource)
     sent = source.signed(b"{}", runtime.clock.now() - sent_ago)
@@ -263,7 +274,9 @@ def test_a_replayed_delivery_is_refused_by_its_time(sender: Client, runtime: Run
         ("/webhooks/nobody", 2, 404, "No such connection"),
     ],
 )
-def test_a_refusal_is_a_problem(sender: Client, runtime: Runtime, path: str, size: int, status: int, title: str) -> None:
+def test_a_refusal_is_a_problem(
+    sender: Client, runtime: Runtime, path: str, size: int, status: int, title: str
+) -> None:
     answer = sender.post(path, data=b"x" * size)
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"

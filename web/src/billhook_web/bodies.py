@@ -23,9 +23,7 @@ SECONDS = 10.0
 """How long the body of one request may take, when others are slow too."""
 
 
-def in_time(
-    app: WSGIApplication, *, at_once: int = AT_ONCE, seconds: float = SECONDS
-) -> WSGIApplication:
+def in_time(app: WSGIApplication, *, at_once: int = AT_ONCE, seconds: float = SECONDS) -> WSGIApplication:
     """Wrap ``app``: its bodies come in time, or their senders get a 408."""
     direct = threading.Semaphore(at_once)
 

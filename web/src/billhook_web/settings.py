@@ -53,7 +53,7 @@ class HostSettings(ConnectionConfig):
     config: str | None = Field(None, description="path of billhook.toml")
     retry_schedule: str = Field(
         "P3D,P7D,P7D",
-        description="waits between attempts to collect, as ISO 8601 durations; empty: never again",
+        description="waits between attempts to collect, as ISO 8601 durations; never: no second attempt",
     )
     reconcile_every: str = Field(
         "PT1H",
@@ -98,8 +98,9 @@ class HostSettings(ConnectionConfig):
     @field_validator("retry_schedule")
     @classmethod
     def _is_schedule(cls, value: str) -> str:
-        RetrySchedule.parse(value)
-        return value
+        text = "" if value == NEVER else value
+        RetrySchedule.parse(text)
+        return text
 
     @field_validator("unknown_deadline")
     @classmethod

@@ -84,7 +84,9 @@ class LagoClient:
         response = self._api.get(*path, params=query)
         answer = self._answer(response)
         with readable():
-            if root not in answer:  # an empty list would say "not there" to somebody who looks before repeating
+            if (
+                root not in answer
+            ):  # an empty list would say "not there" to somebody who looks before repeating
                 raise PayloadInvalid(f"{root} is missing")
             following = obj_or_empty(answer, "meta").get("next_page")
             onward = isinstance(following, int) and following > number

@@ -155,7 +155,9 @@ class Jobs:
             paid_at=effect.paid_at,
             look_first=again,
         )
-        return Job(call=lambda: answers.recorded(engine.record_payment(entry), "record_payment"), record=self._told)
+        return Job(
+            call=lambda: answers.recorded(engine.record_payment(entry), "record_payment"), record=self._told
+        )
 
     def _record_failure(self, tx: Tx, effect: RecordFailure) -> Job | Skip:
         invoice = billing.invoices.get(tx, effect.invoice)

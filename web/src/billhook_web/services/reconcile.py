@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -84,6 +85,10 @@ class _Undone(Exception):
     """Undo what was tried."""
 
 
+FIRST_PAUSE: Final = timedelta(minutes=10)
+"""A host that was just set up first hears what is sent to it before it asks; there is time to look at its settings."""
+
+
 class Reconciler:
     """Runs reconciliations; one at a time for each connection, whoever asks."""
 
@@ -98,6 +103,7 @@ class Reconciler:
         self._looking = looking
         self._redact = redact
         self._every = every
+        self._first_at = clock.now() + min(every or FIRST_PAUSE, FIRST_PAUSE)
         self._wait = wait
 
     def names(self) -> tuple[str, ...]:
@@ -116,7 +122,7 @@ class Reconciler:
             return ()
         with self._db.read() as tx:
             last = {name: reconcile.newest(tx, name) for name in self.names()}
-        times = {name: _due_at(run, self._every) for name, run in last.items()}
+        times = {name: _due_at(run, self._every, first_at=self._first_at) for name, run in last.items()}
         return tuple((name, at) for name, at in times.items() if at <= now)
 
     def run_due(self, name: str, *, woken: Woken) -> None:
@@ -292,9 +298,9 @@ class Reconciler:
         return source
 
 
-def _due_at(run: Run | None, every: timedelta) -> datetime:
+def _due_at(run: Run | None, every: timedelta, *, first_at: datetime) -> datetime:
     if run is None:
-        return datetime.min.replace(tzinfo=UTC)
+        return first_at
     if run.status is RunStatus.RUNNING:
         return run.leased_until or run.updated_at
     return run.started_at + every

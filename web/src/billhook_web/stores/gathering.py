@@ -46,7 +46,9 @@ class _Row:
     woken: threading.Lock = field(default_factory=_taken)
     leads: bool = False
     inbox_id: int | None = None
-    error: Exception | None = field(default_factory=lambda: PoolExhausted("nobody knows whether it is stored"))
+    error: Exception | None = field(
+        default_factory=lambda: PoolExhausted("nobody knows whether it is stored")
+    )
 
 
 class Gathering:
@@ -115,7 +117,9 @@ class Gathering:
     def _insert(self, rows: Sequence[_Row]) -> None:
         """Insert in one order for everybody, so that two processes never wait for each other."""
         ordered = sorted(rows, key=lambda row: (row.connection, row.delivery.key))
-        stored = self._writer.execute(self._sql(len(rows)), [value for row in ordered for value in self._values(row)])
+        stored = self._writer.execute(
+            self._sql(len(rows)), [value for row in ordered for value in self._values(row)]
+        )
         ids = {(connection, key): inbox_id for inbox_id, connection, key in stored}
         for row in rows:
             row.inbox_id = ids.pop((row.connection, row.delivery.key), None)
