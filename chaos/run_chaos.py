@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import threading
@@ -218,6 +219,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="what to draw by; default: any")
     parser.add_argument("--only", choices=list(STAGES), help="only this one")
     chosen = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("ended before its time")
+    )  # what was started is ended all the same
     seed = chosen.seed if chosen.seed is not None else int.from_bytes(new_token(size=4).encode()[:3])
     print(f"Chaos with --seed {seed}", flush=True)
     violations = 0

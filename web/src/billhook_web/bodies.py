@@ -2,7 +2,7 @@
 
 The server hands a request over as soon as its head is there; reading the body then waits for the sender, without limit. Most
 bodies are there already and are simply read. Only when :data:`AT_ONCE` readers wait, the next body is read by a thread of its
-own, and what is not there after :data:`SECONDS` is answered with a 408, after which the server closes the connection.
+own, and what is not there after :data:`SECONDS` is answered with a 408; the connection stays until the sender leaves.
 """
 
 from __future__ import annotations
