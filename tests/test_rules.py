@@ -21,7 +21,7 @@ OTHER_TEXT = [
     ROOT / "pyproject.toml",
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/**/*.md"),
-    *ROOT.glob("scripts/*"),
+    *(path for path in ROOT.glob("scripts/*") if path.is_file()),
 ]
 
 VENDORS = re.compile("lago|dodo|stripe|gocardless|adyen", re.IGNORECASE)

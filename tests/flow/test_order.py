@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -83,9 +83,11 @@ def tell(backend: Backend) -> Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     path = Path(tmp_path_factory.mktemp("order")) / "order.sqlite3"
-    return tell(Backend("sqlite", f"sqlite:///{path}", None))
+    story = tell(Backend("sqlite", f"sqlite:///{path}", None))
+    yield story
+    story.flow.runtime.close()
 
 
 @pytest.mark.parametrize("first", range(6))
@@ -117,3 +119,4 @@ def test_shuffles_end_the_same_on_a_server_database_too(backend: Backend) -> Non
     }
     for order in ([5, 4, 3, 2, 1, 0], [4, 4, 3, 0, 5, 1, 2, 2], [3, 5, 1, 0, 2, 4]):
         assert story.retell(order) == expected
+    story.flow.runtime.close()
