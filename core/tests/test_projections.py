@@ -59,7 +59,6 @@ from billhook.projections import (
     OVERPAID,
     PAID_AFTER_VOID,
     check_amount,
-    collection_requests,
     project_credit_note,
     project_customer,
     project_dispute,
@@ -664,11 +663,6 @@ def test_an_invoice_of_nothing_is_paid() -> None:
     assert invoice_of(finalized(total=0, due=0)).payment_status is PaymentStatus.SUCCEEDED
 
 
-def test_requests_to_collect_again_are_counted_once_each() -> None:
-    first, second = (CollectionRequested(at=day(number), ref=INVOICE) for number in (1, 2))
-    assert collection_requests([first, second, first, finalized()]) == 2
-
-
 def test_an_undated_fact_cannot_be_put_in_order() -> None:
     with pytest.raises(ValueError, match="has no time"):
         project_customer([CustomerObserved(ref=Ref("lago", "cus_1"), customer_id="acme")])
@@ -741,7 +735,6 @@ def project_story(facts: Sequence[Any]) -> object:
             same_of(*PAYMENT_KINDS),
         ),
         (lambda facts: project_invoice(facts, PAID_BY), same_of(*INVOICE_KINDS)),
-        (collection_requests, same_of(*INVOICE_KINDS)),
         (project_refund, same_of(RefundChanged)),
         (project_dispute, same_of(DisputeChanged)),
         (project_credit_note, same_of(CreditNoteIssued)),

@@ -10,7 +10,6 @@ from billhook.projections.invoice import (
     FOREIGN_CURRENCY,
     OVERPAID,
     PAID_AFTER_VOID,
-    collection_requests,
     project_credit_note,
     project_invoice,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "OVERPAID",
     "PAID_AFTER_VOID",
     "check_amount",
-    "collection_requests",
     "project_credit_note",
     "project_customer",
     "project_dispute",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from billhook.events import (
-    CollectionRequested,
     CreditNoteIssued,
     EngineCollectionFailed,
     InvoiceEvent,
@@ -212,11 +211,6 @@ def _foreign(payment: Payment, currency: str) -> bool:
         and payment.applied.currency != currency
         and not payment.applied.is_zero
     )
-
-
-def collection_requests(facts: Iterable[InvoiceEvent]) -> int:
-    """Count how often somebody asked the engine to try this invoice again; the same request told twice is one."""
-    return len({fact for fact in facts if isinstance(fact, CollectionRequested)})
 
 
 def project_credit_note(facts: Sequence[CreditNoteIssued]) -> CreditNote:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, or_, select, tuple_, update
+from sqlalchemy import or_, select, tuple_, update
 
 from billhook.model import Address, Customer
 from billhook_web.db import Tx
@@ -231,8 +231,3 @@ def _api_key(row: Any) -> ApiKey:
         created_at=row.created_at,
         revoked_at=row.revoked_at,
     )
-
-
-def count_customers(tx: Tx) -> int:
-    """Count all customers."""
-    return tx.execute(select(func.count()).select_from(customers)).scalar_one()

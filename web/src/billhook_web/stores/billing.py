@@ -9,7 +9,7 @@ from operator import eq, ge, lt
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Table, and_, delete, insert, select, tuple_, update
+from sqlalchemy import Table, and_, insert, select, tuple_, update
 
 from billhook.model import (
     Attempt,
@@ -223,9 +223,3 @@ def recall(tx: Tx, connection: str, key: str) -> str | None:
     """Return what a connection keeps under ``key``."""
     t = tables.connection_state.c
     return tx.execute(select(t.value).where(t.connection == connection, t.key == key)).scalar_one_or_none()
-
-
-def forget(tx: Tx, connection: str, key: str) -> None:
-    """Drop what a connection keeps under ``key``."""
-    t = tables.connection_state
-    tx.execute(delete(t).where(t.c.connection == connection, t.c.key == key))
