@@ -742,7 +742,7 @@ def project_story(facts: Sequence[Any]) -> object:
         (project_customer, same_of(CustomerObserved)),
         (project_story, same_of(*INVOICE_KINDS, *PAYMENT_KINDS, RefundChanged, DisputeChanged)),
     ],
-    ids="subscription payment checked invoice requests refund dispute note mandate customer story".split(),
+    ids="subscription payment checked invoice refund dispute note mandate customer story".split(),
 )
 @given(data=st.data())
 def test_neither_order_nor_repetition_of_facts_matters(
