@@ -7,6 +7,7 @@ that has to be fast.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.types import TypeDecorator
+
+from billhook.clock import monotonic, pause
 
 Tx = Connection
 DatabaseError = (DBAPIError, PoolExhausted)
@@ -202,16 +205,30 @@ class Writer:
         return told
 
 
+def _write_ahead(cursor: Any) -> None:
+    """Turn on the write-ahead log. Whoever is not the first to open a new file is refused at once, whatever the
+    time-out says, while another turns it on: ask again."""
+    deadline = monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                raise
+            pause(0.02)
+
+
 def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connect(dbapi_connection: Any, _record: object) -> None:
         dbapi_connection.isolation_level = None  # we say BEGIN ourselves, below
         cursor = dbapi_connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
+        _write_ahead(cursor)
         # A 2xx means "durably stored": FULL also survives a power cut, NORMAL only a crash of the process.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
