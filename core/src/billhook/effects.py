@@ -174,6 +174,32 @@ class SyncCustomer:
         return f"customer/{self.connection}/{self.customer_id}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelSubscription:
+    """Have the billing engine end a subscription because an access policy says so: at once, or at its period's end.
+
+    ``standing`` and ``since`` are the customer's when it was decided: better again when it comes to it, it is not done.
+    """
+
+    kind: Literal["cancel_subscription"] = "cancel_subscription"
+    customer_id: str
+    subscription: Ref
+    at_once: bool
+    standing: str
+    since: datetime
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One per subscription and descent into a standing."""
+        return f"cancel/{self.subscription}/{self.standing}/{self.since.isoformat()}"
+
+    @property
+    def lane(self) -> str:
+        """What is done to one subscription is done in order."""
+        return f"subscription/{self.subscription}"
+
+
 Effect = (
     CollectInvoice
     | RecordPayment
@@ -182,6 +208,7 @@ Effect = (
     | RefundPayment
     | CloseRefund
     | SyncCustomer
+    | CancelSubscription
 )
 
 

@@ -65,6 +65,42 @@ class CustomerObserved(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerTagged(Fact):
+    """An operator put a tag on a customer, for instance one that exempts from a rule. ``ref``: the host and the customer."""
+
+    type: Literal["customer.tagged"] = "customer.tagged"
+    ref: Ref
+    customer_id: str
+    tag: str
+    by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerUntagged(Fact):
+    """An operator took a tag off a customer."""
+
+    type: Literal["customer.untagged"] = "customer.untagged"
+    ref: Ref
+    customer_id: str
+    tag: str
+    by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerDelegated(Fact):
+    """Another customer pays for this one. ``pays``: that customer's id; None ends it."""
+
+    type: Literal["customer.delegated"] = "customer.delegated"
+    ref: Ref
+    customer_id: str
+    pays: str | None = None
+    by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionFact(Fact):
     """Base of what is said about one row of an agreement."""
 
@@ -201,6 +237,28 @@ class EngineCollectionFailed(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceWrittenOff(Fact):
+    """An operator gave the debt up: it is not collected and counts against nobody's access. ``by``: who, ``reason``: why."""
+
+    type: Literal["invoice.written_off"] = "invoice.written_off"
+    ref: Ref
+    customer_id: str | None = None
+    by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceReinstated(Fact):
+    """A debt that was given up is asked for again."""
+
+    type: Literal["invoice.reinstated"] = "invoice.reinstated"
+    ref: Ref
+    customer_id: str | None = None
+    by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreditNoteIssued(Fact):
     """A credit note exists. ``refund`` (minor units) is to be given back as money; ``engine_refunds``: the engine
     does that at its own provider. ``for_refund``: the refund it documents, when we issued it."""
@@ -309,6 +367,9 @@ class MandateChanged(Fact):
 
 Event = (
     CustomerObserved
+    | CustomerTagged
+    | CustomerUntagged
+    | CustomerDelegated
     | SubscriptionIncomplete
     | SubscriptionStarted
     | SubscriptionUpdated
@@ -321,6 +382,8 @@ Event = (
     | InvoiceVoided
     | CollectionRequested
     | EngineCollectionFailed
+    | InvoiceWrittenOff
+    | InvoiceReinstated
     | CreditNoteIssued
     | PaymentProcessing
     | PaymentSucceeded
@@ -341,8 +404,16 @@ SubscriptionEvent = (
     | SubscriptionEnded
 )
 InvoiceEvent = (
-    InvoiceFinalized | InvoiceObserved | InvoiceVoided | CollectionRequested | EngineCollectionFailed
+    InvoiceFinalized
+    | InvoiceObserved
+    | InvoiceVoided
+    | CollectionRequested
+    | EngineCollectionFailed
+    | InvoiceWrittenOff
+    | InvoiceReinstated
 )
+CustomerEvent = CustomerTagged | CustomerUntagged | CustomerDelegated
+"""What operators say of a customer; it counts for access alone."""
 PaymentEvent = PaymentProcessing | PaymentSucceeded | PaymentFailed | PaymentCanceled
 
 

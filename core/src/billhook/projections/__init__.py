@@ -10,6 +10,7 @@ from billhook.projections.invoice import (
     FOREIGN_CURRENCY,
     OVERPAID,
     PAID_AFTER_VOID,
+    WRITTEN_OFF,
     project_credit_note,
     project_invoice,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "FOREIGN_CURRENCY",
     "OVERPAID",
     "PAID_AFTER_VOID",
+    "WRITTEN_OFF",
     "check_amount",
     "project_credit_note",
     "project_customer",

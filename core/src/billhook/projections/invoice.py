@@ -11,7 +11,9 @@ from billhook.events import (
     InvoiceEvent,
     InvoiceFinalized,
     InvoiceObserved,
+    InvoiceReinstated,
     InvoiceVoided,
+    InvoiceWrittenOff,
 )
 from billhook.model import CreditNote, Invoice, InvoiceStatus, Payment, PaymentStatus
 from billhook.projections.order import earliest, latest, latest_known, order, time_of
@@ -22,6 +24,8 @@ PAID_AFTER_VOID = "paid_after_void"
 """Money came in for a document that asks for none."""
 FOREIGN_CURRENCY = "foreign_currency"
 """A payment in another currency is not counted: nobody said what it settled to."""
+WRITTEN_OFF = "written_off"
+"""An operator gave the debt up: it is not collected."""
 
 
 def project_invoice(facts: Sequence[InvoiceEvent], payments: Sequence[Payment] = ()) -> Invoice | None:
@@ -34,7 +38,15 @@ def project_invoice(facts: Sequence[InvoiceEvent], payments: Sequence[Payment] =
     invoice = _document(final, now)
     if any(isinstance(fact, InvoiceVoided) or _says_void(fact) for fact in facts):
         invoice = replace(invoice, status=InvoiceStatus.VOIDED)
-    return _settled(invoice, now, payments, engine_failed=_engine_failed(facts, now))
+    invoice = _settled(invoice, now, payments, engine_failed=_engine_failed(facts, now))
+    return (
+        replace(invoice, flags=tuple(sorted({*invoice.flags, WRITTEN_OFF}))) if _given_up(facts) else invoice
+    )
+
+
+def _given_up(facts: Sequence[InvoiceEvent]) -> bool:
+    said = [fact for fact in facts if isinstance(fact, InvoiceWrittenOff | InvoiceReinstated)]
+    return bool(said) and isinstance(latest(said), InvoiceWrittenOff)
 
 
 def _says_void(fact: InvoiceEvent) -> bool:
