@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -138,6 +143,24 @@ def test_it_stays_up_with_every_address_it_prints_until_it_is_stopped() -> None:
         **webhook_doors,
     }
     assert "Stopped." in paper.getvalue()
+
+
+def test_a_sigterm_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from billhook_web.cli import main; main()", "demo", "--port", "0"]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("billhook-demo-*/billhook.sqlite3")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        process.wait(10)
+    assert list(tmp_path.glob("billhook-demo-*")) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -10,13 +10,23 @@ from typing import Any
 import pluggy
 import pytest
 
+from billhook.access import Access, Account, Decision, parse_facts, parse_policy
 from billhook.clock import VirtualClock
 from billhook.config import ConnectionConfig
 from billhook.effects import CollectInvoice, Effect, RecordFailure
 from billhook.events import Event, InvoiceVoided
 from billhook.hookspecs import API_VERSION, ConnectionContext, hookimpl
 from billhook.model import Ref, Snapshot
-from billhook.plugins import Installed, PluginState, PluginStatus, Registry, installed_plugins, load_plugins
+from billhook.plugins import (
+    BuiltinPolicies,
+    Installed,
+    PluginState,
+    PluginStatus,
+    Registry,
+    installed_plugins,
+    load_plugins,
+)
+from billhook.policy import PolicyContext, RulesPolicy
 from billhook.testing.fakes import FakeEngine, FakeProvider, make_context
 
 FACT = InvoiceVoided(at=datetime(2026, 8, 1, tzinfo=UTC), ref=Ref("lago", "inv_1"))
@@ -321,3 +331,63 @@ def test_an_essential_plugin_that_raises_fails_the_fact_and_stays() -> None:
 def test_a_registered_object_with_a_misspelt_hook_is_refused() -> None:
     with pytest.raises(pluggy.PluginValidationError, match="effect_for"):
         Registry().register(plugin(effect_for=lambda: None), "host")
+
+
+class Generous:
+    """A policy of somebody else's: everybody may."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def decide(self, account: Account, at: datetime, payers: Mapping[str, Account]) -> Decision:
+        return Decision(customer=account.id, at=at, standing="clear", state="active", access=Access.FULL)
+
+
+def policies_plugin(*names: str) -> ModuleType:
+    def access_policies(context: PolicyContext) -> Iterable[object]:
+        return [Generous(name) for name in names]
+
+    return plugin(access_policies=access_policies)
+
+
+def test_the_built_in_rules_are_an_access_policy_like_any_other() -> None:
+    suspended = parse_policy({"rules": [{"state": "out", "when": {"has_tag": "out"}, "access": "none"}]})
+    registry = Registry()
+    registry.register(BuiltinPolicies(), "builtin", essential=True)
+    registry.register(policies_plugin("generous"), "kind")
+    tagged = parse_facts([{"type": "customer.tagged", "at": "2012-05-01T00:00:00Z", "tag": "out"}])
+
+    policies = registry.access_policies(PolicyContext(document=lambda: suspended))
+
+    account = Account(id="A", facts=tagged)
+    answers = {name: each.decide(account, FACT.at, {}).access for name, each in policies.items() if FACT.at}
+    assert answers == {"rules": "none", "generous": "full"}
+
+
+def test_a_plugin_that_takes_the_name_of_a_policy_is_put_out() -> None:
+    registry = Registry()
+    registry.register(policies_plugin("rules"), "a-thief")
+    registry.register(BuiltinPolicies(), "builtin", essential=True)
+
+    policies = registry.access_policies(PolicyContext(document=lambda: parse_policy({})))
+
+    assert [type(each) for each in policies.values()] == [RulesPolicy]
+    state = registry.state("a-thief")
+    assert state is not None
+    assert state.status is PluginStatus.ERROR
+    assert "'rules' is taken" in (state.reason or "")
+
+
+def test_a_plugin_whose_policies_are_none_costs_only_itself() -> None:
+    registry = Registry()
+    registry.register(plugin(access_policies=lambda context: ["nonsense"]), "odd")
+    registry.register(policies_plugin("generous"), "kind")
+
+    policies = registry.access_policies(PolicyContext(document=lambda: parse_policy({})))
+
+    assert list(policies) == ["generous"]
+    assert registry.state("odd") == PluginState(
+        name="odd",
+        status=PluginStatus.ERROR,
+        reason="access_policies raised TypeError: access_policies of plugin odd gave str, which is no AccessPolicy",
+    )

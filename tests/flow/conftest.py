@@ -18,6 +18,12 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 
 @pytest.fixture
-def flow(backend: Backend) -> Iterator[Flow]:
-    with Flow(backend).running() as running:
+def payer() -> str:
+    """Who collects. A module whose stories are the same for every provider parametrises this with ``PAYERS``."""
+    return "dodo"
+
+
+@pytest.fixture
+def flow(backend: Backend, payer: str) -> Iterator[Flow]:
+    with Flow(backend, payer=payer).running() as running:
         yield running

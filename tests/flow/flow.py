@@ -12,8 +12,10 @@ from typing import Any
 from billhook.clock import VirtualClock
 from billhook.http import ApiClient
 from billhook.model import CreditNote, Dispute, Invoice, Payment, Ref, Refund, Subscription
+from billhook.testing.story import PaymentStory
 from billhook_dodo.sandbox import DodoSandbox
 from billhook_lago.sandbox import LagoSandbox
+from billhook_stripe.sandbox import StripeSandbox
 from billhook_web.actors import BackgroundWork, Wake
 from billhook_web.app import create_app
 from billhook_web.runtime import Runtime, build_runtime
@@ -25,6 +27,8 @@ from billhook_web.stores.outbox import OPEN, EffectRow, EffectStatus
 START = datetime(2026, 9, 1, 9, 0, tzinfo=UTC)
 PATIENCE_SECONDS = 20.0
 API_KEY = "bh_test_0123456789abcdef"
+PAYERS = ("dodo", "stripe")
+"""The payment providers that the same stories are told with."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +41,36 @@ class Backend:
 
 
 class Flow:
-    """One host, one billing engine sandbox, one payment provider sandbox, one clock."""
+    """One host, one billing engine sandbox, one payment provider sandbox, one clock.
+
+    ``payer`` names the provider that collects: ``dodo`` or ``stripe``. Stories that are the same for both speak to
+    ``till``, its part in the story, whoever it is.
+    """
 
     def __init__(
         self,
         backend: Backend,
         *,
+        payer: str = "dodo",
         settings: Mapping[str, str] | None = None,
         apps: Mapping[str, Any] | None = None,
     ) -> None:
         self.clock = VirtualClock(START)
         self.lago = LagoSandbox(clock=self.clock, post=self._poster("lago"))
         self.dodo = DodoSandbox(clock=self.clock, public_url="http://dodo.test", post=self._poster("dodo"))
-        routes = {"http://lago.test": self.lago, "http://dodo.test": self.dodo, **(apps or {})}
+        self.stripe = StripeSandbox(
+            clock=self.clock, public_url="http://stripe.test", post=self._poster("stripe")
+        )
+        self.payer: DodoSandbox | StripeSandbox = self.stripe if payer == "stripe" else self.dodo
+        self.till: PaymentStory = self.payer.story
+        routes = {
+            "http://lago.test": self.lago,
+            "http://dodo.test": self.dodo,
+            "http://stripe.test": self.stripe,
+            **(apps or {}),
+        }
         env = {
-            "BILLHOOK_CONNECTIONS": "lago,dodo",
+            "BILLHOOK_CONNECTIONS": f"lago,{payer}",
             "BILLHOOK_DATABASE_URL": backend.database_url,
             "BILLHOOK_PUBLIC_URL": "https://billing.test",
             "BILLHOOK_API_KEY": API_KEY,
@@ -62,6 +81,10 @@ class Flow:
             "LAGO_API_KEY": "lago-sandbox-key",
             "LAGO_WEBHOOK_SECRET": "lago-sandbox-hmac-key",
             **{f"DODO_{name}": value for name, value in self.dodo.environment("http://dodo.test").items()},
+            **{
+                f"STRIPE_{name}": value
+                for name, value in self.stripe.environment("http://stripe.test").items()
+            },
             **(settings or {}),
         }
 
@@ -124,7 +147,7 @@ class Flow:
         deadline = time.monotonic() + PATIENCE_SECONDS
         quiet = 0
         while quiet < 2:
-            sent = self.lago.deliver_webhooks() + self.dodo.deliver_webhooks()
+            sent = self.lago.deliver_webhooks() + self.payer.deliver_webhooks()
             quiet = 0 if sent or not self._idle() else quiet + 1
             if time.monotonic() > deadline:
                 raise AssertionError(f"not settled: {self.waiting()}")
@@ -134,7 +157,7 @@ class Flow:
         """Move time on and let what became due happen."""
         self.clock.advance(span)
         self.lago.tick()
-        self.dodo.tick()
+        self.payer.tick()
         self.settle()
 
     def _idle(self) -> bool:

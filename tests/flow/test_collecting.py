@@ -1,13 +1,25 @@
-"""The main job: an invoice of the billing engine is collected by the payment provider, and the books agree."""
+"""The main job: an invoice of the billing engine is collected by the payment provider, and the books agree.
+
+The same stories for every provider: what its customers, banks and staff do goes through its part in the story.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from billhook.model import PaymentStatus
-from tests.flow.flow import Flow
+import pytest
+
+from billhook.model import DeclineClass, PaymentStatus
+from billhook.money import Money
+from billhook.testing.story import StoryCheckout
+from tests.flow.flow import PAYERS, Flow
 
 DAY = timedelta(days=1)
+
+
+@pytest.fixture(params=PAYERS)
+def payer(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def an_invoice(flow: Flow, amount: int = 12000) -> dict:
@@ -24,16 +36,31 @@ def only_checkout(flow: Flow) -> dict:
     return checkout
 
 
+def the_checkout(flow: Flow) -> StoryCheckout:
+    (checkout,) = flow.till.checkouts()
+    return checkout
+
+
+def keys(flow: Flow) -> list[str | None]:
+    """The idempotency keys the provider was asked with."""
+    return [call.key for call in flow.till.calls()]
+
+
+def paid(flow: Flow, invoice: dict) -> str:
+    """Let the customer pay; return the payment's id."""
+    payment = flow.till.pay(the_checkout(flow).id)
+    flow.settle()
+    assert flow.invoice(invoice["lago_id"]).balance == 0
+    return payment
+
+
 def test_an_invoice_is_paid_at_the_checkout_and_recorded_in_the_billing_engine(flow: Flow) -> None:
     invoice = an_invoice(flow)
-    (request,) = [each for each in flow.dodo.requests if each.path == "/checkouts"]
-    key = f"lago-inv-{invoice['lago_id']}"
-    assert request.headers["Idempotency-Key"] == key
-    assert request.json["metadata"]["lago_invoice_id"] == invoice["lago_id"]
-    flow.dodo.pay(only_checkout(flow)["session_id"])
-    flow.settle()
+    assert keys(flow).count(f"lago-inv-{invoice['lago_id']}") == 1
+    assert the_checkout(flow).metadata["lago_invoice_id"] == invoice["lago_id"]
+    paid_with = paid(flow, invoice)
     (payment,) = flow.lago.payments
-    assert (payment["amount_cents"], payment["reference"]) == (12000, flow.dodo.payments[0]["payment_id"])
+    assert (payment["amount_cents"], payment["reference"]) == (12000, paid_with)
     ours = flow.invoice(invoice["lago_id"])
     assert (ours.payment_status, ours.balance) == (PaymentStatus.SUCCEEDED, 0)
     assert flow.lago.invoices[0]["payment_status"] == "succeeded"
@@ -42,17 +69,17 @@ def test_an_invoice_is_paid_at_the_checkout_and_recorded_in_the_billing_engine(f
 
 def test_a_soft_decline_is_recorded_and_tried_again_by_schedule(flow: Flow) -> None:
     invoice = an_invoice(flow)
-    flow.dodo.decline(only_checkout(flow)["session_id"], code="INSUFFICIENT_FUNDS")
+    flow.till.decline(the_checkout(flow).id, DeclineClass.SOFT)
     flow.settle()
     assert flow.lago.invoices[0]["payment_status"] == "failed"
     assert flow.invoice(invoice["lago_id"]).payment_status is PaymentStatus.FAILED
     flow.skip(2 * DAY)
-    assert len(flow.dodo.checkouts) == 1
+    assert len(flow.till.checkouts()) == 1
     flow.skip(1 * DAY)
-    _, second = flow.dodo.checkouts
-    request = [each for each in flow.dodo.requests if each.path == "/checkouts"][-1]
-    assert request.headers["Idempotency-Key"] == f"lago-inv-{invoice['lago_id']}-attempt-2"
-    flow.dodo.pay(second["session_id"])
+    first, second = flow.till.checkouts()
+    assert f"lago-inv-{invoice['lago_id']}-attempt-2" in keys(flow)
+    assert not first.usable
+    flow.till.pay(second.id)
     flow.settle()
     assert flow.lago.invoices[0]["payment_status"] == "succeeded"
     assert flow.invoice(invoice["lago_id"]).balance == 0
@@ -61,21 +88,19 @@ def test_a_soft_decline_is_recorded_and_tried_again_by_schedule(flow: Flow) -> N
 
 def test_a_hard_decline_is_not_tried_again(flow: Flow) -> None:
     an_invoice(flow)
-    flow.dodo.decline(only_checkout(flow)["session_id"], code="STOLEN_CARD")
+    flow.till.decline(the_checkout(flow).id, DeclineClass.HARD)
     flow.settle()
     flow.skip(30 * DAY)
-    assert len(flow.dodo.checkouts) == 1
+    assert len(flow.till.checkouts()) == 1
     assert flow.lago.invoices[0]["payment_status"] == "failed"
 
 
 def test_partial_refunds_become_one_credit_note_each(flow: Flow) -> None:
     invoice = an_invoice(flow)
-    flow.dodo.pay(only_checkout(flow)["session_id"])
+    payment = paid(flow, invoice)
+    flow.till.refund(payment, Money(5000, "EUR"))
     flow.settle()
-    payment_id = flow.dodo.payments[0]["payment_id"]
-    flow.dodo.refund(payment_id, 5000)
-    flow.settle()
-    flow.dodo.refund(payment_id)
+    flow.till.refund(payment, None)
     flow.settle()
     notes = flow.lago.credit_notes
     assert sorted(note["refund_amount_cents"] for note in notes) == [5000, 7000]
@@ -88,8 +113,7 @@ def test_partial_refunds_become_one_credit_note_each(flow: Flow) -> None:
 
 def test_a_refund_that_begins_in_the_billing_engine_is_made_once_and_closed(flow: Flow) -> None:
     invoice = an_invoice(flow)
-    flow.dodo.pay(only_checkout(flow)["session_id"])
-    flow.settle()
+    paid(flow, invoice)
     fee = flow.lago.invoices[0]["fees"][0]
     note = {
         "invoice_id": invoice["lago_id"],
@@ -100,7 +124,7 @@ def test_a_refund_that_begins_in_the_billing_engine_is_made_once_and_closed(flow
     client = flow.lago_client()
     assert client.post("credit_notes", json={"credit_note": note}).ok
     flow.settle()
-    (refund,) = flow.dodo.refunds
+    (refund,) = flow.payer.refunds
     assert refund["amount"] == 3000
     (credit_note,) = flow.lago.credit_notes
     assert credit_note["refund_status"] == "succeeded"
@@ -109,15 +133,27 @@ def test_a_refund_that_begins_in_the_billing_engine_is_made_once_and_closed(flow
 
 def test_a_lost_dispute_opens_the_balance_again(flow: Flow) -> None:
     invoice = an_invoice(flow)
-    flow.dodo.pay(only_checkout(flow)["session_id"])
-    flow.settle()
-    dispute = flow.dodo.dispute(flow.dodo.payments[0]["payment_id"])
+    dispute = flow.till.dispute(paid(flow, invoice))
     flow.settle()
     assert flow.invoice(invoice["lago_id"]).balance == 0
-    flow.dodo.dispute_event(dispute["dispute_id"], "lost")
+    flow.till.lose(dispute)
     flow.settle()
     ours = flow.invoice(invoice["lago_id"])
     assert (ours.disputed, ours.balance) == (True, 12000)
+
+
+def test_a_customer_who_agreed_once_is_charged_without_being_there(flow: Flow) -> None:
+    flow.api("PUT", "/customers/acct_1", name="Acme & Sons", email="billing@acme.example", currency="EUR")
+    flow.settle()
+    flow.till.authorise({"lago_customer_id": "acct_1"})
+    flow.settle()
+    invoice = flow.lago.issue_invoice("acct_1", 12000)
+    flow.settle()
+    assert flow.till.checkouts() == [] or not any(each.usable for each in flow.till.checkouts())
+    assert [each.amount for each in flow.till.payments() if each.succeeded] == [Money(12000, "EUR")]
+    assert flow.invoice(invoice["lago_id"]).balance == 0
+    assert [payment["amount_cents"] for payment in flow.lago.payments] == [12000]
+    assert flow.dead() == []
 
 
 def test_a_customer_registered_while_the_billing_engine_is_down_arrives_later(flow: Flow) -> None:

@@ -1,4 +1,4 @@
-"""Money never moves twice for one invoice. Counted at the provider, whose charges know no idempotency keys.
+"""Money never moves twice for one invoice. Counted at the provider: one knows no idempotency keys, the other does.
 
 Nothing works in the background here: each test says who does what, on which host, and by which clock.
 """
@@ -16,18 +16,20 @@ from typing import Any
 import pytest
 
 from billhook.errors import ConfigInvalid
+from billhook.money import Money
 from billhook.testing.sandbox import Fault, FaultKind
 from billhook_web.services.delivery import SETTLED
 from billhook_web.services.leases import NOTICE, Leases
 from billhook_web.services.sweep import sweep
 from billhook_web.stores import inbox
 from billhook_web.stores.outbox import EffectStatus
-from tests.flow.flow import Backend, Flow
+from tests.flow.flow import PAYERS, Backend, Flow
 
 LEASE = timedelta(minutes=2)
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
-DODO = "http://dodo.test"
+CHARGES = {"dodo": "/charge", "stripe": "/payment_intents"}
+"""How the path of a charge ends, by provider."""
 
 
 class Crash(BaseException):
@@ -37,13 +39,14 @@ class Crash(BaseException):
 class Line:
     """The line to the provider. Around the next charge it does what ``before`` and ``after`` say, once."""
 
-    def __init__(self) -> None:
+    def __init__(self, charge: str) -> None:
         self.app: Callable[..., Iterable[bytes]]
+        self.charge = charge
         self.before: Callable[[], None] | None = None
         self.after: Callable[[], None] | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if not environ["PATH_INFO"].endswith("/charge"):
+        if environ["REQUEST_METHOD"] != "POST" or not environ["PATH_INFO"].endswith(self.charge):
             return self.app(environ, start_response)
         before, after, self.before, self.after = self.before, self.after, None, None
         if before:
@@ -73,29 +76,34 @@ def crash() -> None:
 class Stage:
     """Two processes of one host, each with its own clock, and one provider that is seen through a line."""
 
-    def __init__(self, backend: Backend) -> None:
-        self.line = Line()
-        self.first = Flow(backend, apps={DODO: self.line})
-        self.line.app = self.first.dodo
-        self.second = Flow(backend, apps={DODO: self.line, "http://lago.test": self.first.lago})
-        self.dodo, self.lago = self.first.dodo, self.first.lago
+    def __init__(self, backend: Backend, payer: str) -> None:
+        self.line = Line(CHARGES[payer])
+        apps = {f"http://{payer}.test": self.line}
+        self.first = Flow(backend, payer=payer, apps=apps)
+        self.line.app = self.first.payer
+        self.second = Flow(backend, payer=payer, apps={**apps, "http://lago.test": self.first.lago})
+        self.till, self.lago = self.first.till, self.first.lago
 
     def close(self) -> None:
         self.first.runtime.close()
         self.second.runtime.close()
 
     def plan(self) -> int:
-        """A customer with a mandate, an invoice, and its charge planned but not begun. Returns the effect's id."""
+        """A customer who agreed to be charged, an invoice, its charge planned and not begun. Returns the effect's id."""
         details = {"name": "Ada", "email": "ada@acme.example", "currency": "EUR"}
         self.first.api("PUT", "/customers/acct_1", **details)
         work(self.first)
-        self.dodo.authorise_mandate(email="ada@acme.example", metadata={"lago_customer_id": "acct_1"})
+        self.till.authorise({"lago_customer_id": "acct_1"})
         work(self.first)
         self.lago.issue_invoice("acct_1", 12000)
         hear(self.first)
         (effect,) = self.first.effects("collect_invoice")
         assert effect.status is EffectStatus.PENDING
         return effect.id
+
+    def lose_the_answer(self) -> None:
+        """Let the next charge be made and not be answered."""
+        self.till.faults.add(Fault(kind=FaultKind.LOST_ANSWER, method="POST", path=self.line.charge))
 
     def finish(self) -> None:
         """Let what follows happen, also what waits for a lease or for another try, on both."""
@@ -105,7 +113,7 @@ class Stage:
                 flow.clock.advance(LEASE + SECOND)
 
     def assert_charged_once(self) -> None:
-        assert [each["total_amount"] for each in self.dodo.payments if each["total_amount"]] == [12000]
+        assert [each.amount for each in self.till.payments()] == [Money(12000, "EUR")]
         assert [payment["amount_cents"] for payment in self.lago.payments] == [12000]
         assert self.first.dead() == []
         assert self.first.waiting() == []
@@ -113,7 +121,7 @@ class Stage:
 
 def hear(flow: Flow) -> int:
     """Let the webhooks that are due arrive, and process them."""
-    sent = flow.lago.deliver_webhooks() + flow.dodo.deliver_webhooks()
+    sent = flow.lago.deliver_webhooks() + flow.payer.deliver_webhooks()
     due = sweep(flow.runtime.db, now=flow.clock.now()).inbox
     for inbox_id, _ in due:
         flow.runtime.processing.process(inbox_id)
@@ -144,9 +152,14 @@ def at_once(times: int, do: Callable[[], object]) -> None:
         list(pool.map(one, range(times)))
 
 
+@pytest.fixture(params=PAYERS)
+def payer(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def stage(backend: Backend) -> Iterator[Stage]:
-    with closing(Stage(backend)) as made:
+def stage(backend: Backend, payer: str) -> Iterator[Stage]:
+    with closing(Stage(backend, payer)) as made:
         yield made
 
 
@@ -203,7 +216,7 @@ def test_a_crash_before_the_charge_leads_to_one(stage: Stage) -> None:
 
 def test_a_charge_that_is_made_and_not_answered_is_looked_up(stage: Stage) -> None:
     effect = stage.plan()
-    stage.dodo.faults.add(Fault(kind=FaultKind.LOST_ANSWER, method="POST", path="/charge"))
+    stage.lose_the_answer()
     stage.first.runtime.delivery.deliver(effect)
     (row,) = stage.first.effects("collect_invoice")
     assert row.status is EffectStatus.UNKNOWN
@@ -213,7 +226,7 @@ def test_a_charge_that_is_made_and_not_answered_is_looked_up(stage: Stage) -> No
 
 def test_a_provider_that_took_long_is_given_time_before_it_is_looked_at(stage: Stage) -> None:
     effect = stage.plan()
-    stage.dodo.faults.add(Fault(kind=FaultKind.LOST_ANSWER, method="POST", path="/charge"))
+    stage.lose_the_answer()
     stage.line.after = lambda: time.sleep(1.2)
     stage.first.runtime.delivery.deliver(effect)
     (row,) = stage.first.effects("collect_invoice")

@@ -14,7 +14,12 @@ from tests.flow.test_collecting import an_invoice, only_checkout
 
 @pytest.fixture
 def story(flow: Flow) -> Flow:
-    """A history with everything that does not come by webhook alone: refetches, refreshes, refunds we asked for."""
+    tell(flow)
+    return flow
+
+
+def tell(flow: Flow) -> None:
+    """Live through what does not come by webhook alone: refetches, refreshes, refunds we asked for."""
     invoice = an_invoice(flow)
     flow.dodo.decline(only_checkout(flow)["session_id"])
     flow.settle()
@@ -37,7 +42,6 @@ def story(flow: Flow) -> Flow:
     flow.settle()
     flow.api("POST", "/subscriptions/lago:main/cancel", when="now")
     flow.settle()
-    return flow
 
 
 def made_anew(flow: Flow, *, check: bool) -> Rebuilt:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,21 +17,31 @@ from urllib.parse import quote
 import pytest
 import structlog
 
+from billhook.clock import VirtualClock
 from billhook.config import masked, secrets_of
 from billhook.errors import ConfigInvalid
 from billhook.http import ApiClient
+from billhook.plugins import load_plugins
 from billhook_web import logs
-from billhook_web.db import DatabaseError
+from billhook_web.db import Database, DatabaseError
 from billhook_web.doctor import Examination, examine
 from billhook_web.doctor.clocks import DateHeaders
 from billhook_web.runtime import build_runtime, read_and_check
+from billhook_web.sealing import Sealer, new_key
+from billhook_web.services.keeping import Keeping
 from billhook_web.settings import Configuration, read_configuration
 from billhook_web.stores import schema
-from tests.flow.flow import API_KEY, Backend, Flow
+from billhook_web.stores import secrets as stored
+from tests.flow.flow import API_KEY, START, Backend, Flow
 
 TOKEN = "metrics-token-that-nobody-may-see"
 DATABASE_PASSWORD = "database-password/that+nobody may see"
 REDIS_PASSWORD = "redis-password-that-nobody-may-see"
+STORED = {
+    "api_key": "stored-api-key-that-nobody-may-see",
+    "webhook_secret": "stored-hmac-key-that-nobody-may-see",
+    "refused": "refused-api-key-that-nobody-may-see",
+}
 ANSWERS = ("302 Found", "401 Unauthorized", "403 Forbidden", "404 Not Found", "422 Unprocessable Entity",
            "429 Too Many Requests", "500 Internal Server Error", "200 OK")  # fmt: skip
 
@@ -204,6 +217,74 @@ def test_no_secret_is_in_anything_a_host_says(flow: Flow, said: Said, lago: Echo
     assert "***" in texts["effects"], "what the providers echoed reached the host"
     shown = [(where, secret) for where, text in texts.items() for secret in looked_for if secret in text]
     assert shown == []
+
+
+def test_no_stored_or_rotated_secret_is_in_anything_a_host_says(
+    tmp_path: Path, said: Said, lago: Echo, dodo: Echo
+) -> None:
+    backend = Backend("sqlite", f"sqlite:///{tmp_path / 'billhook.sqlite3'}", None)
+    key = new_key()
+    env = {"BILLHOOK_CONNECTIONS": "lago,dodo", "BILLHOOK_DATABASE_URL": backend.database_url}
+    operator = Keeping(
+        configuration=read_configuration({**env, "BILLHOOK_SECRET_KEY": key}),
+        registry=load_plugins({"lago", "dodo"}),
+        db=Database(backend.database_url),
+        clock=VirtualClock(START),
+        sealer=Sealer.of([key]),
+        actor="cli:ann",
+    )
+    schema.upgrade(operator.db)
+    operator.store("lago", "api_key", STORED["api_key"])
+    operator.store("lago", "webhook_secret", "lago-sandbox-hmac-key")
+    made = Flow(
+        backend,
+        settings={
+            "BILLHOOK_METRICS_TOKEN": TOKEN, "BILLHOOK_SECRET_KEY": key, "LAGO_API_KEY": "", "LAGO_WEBHOOK_SECRET": ""
+        },
+        apps={"http://lago.test": lago, "http://dodo.test": dodo},
+    )  # fmt: skip
+    lago.app, dodo.app = made.lago, made.dodo
+    with made.running() as flow:
+        said.note(
+            "operator", operator.rotate("lago", "api_key", "lago-sandbox-key", overlap=timedelta(days=1))
+        )
+        shown = operator.rotate("lago", "webhook_secret", STORED["webhook_secret"], overlap=timedelta(days=1))
+        said.note("operator", f"{shown!r} {operator!r} {operator.listed()!r}")
+        flow.runtime.renewal.check()
+        drive(flow, said, lago, dodo)
+        operator.rotate("lago", "api_key", STORED["refused"], overlap=timedelta(days=1))
+        flow.runtime.renewal.check()
+        flow.api("PUT", "/customers/late", name="Late", email="billing@acme.example")
+        flow.settle()
+        tell_of_a_broken_one(flow, said)
+        read_everything(flow, said)
+    looked_for = {*configured(flow), *STORED.values(), key, "lago-sandbox-hmac-key"}
+    said.note("dump", dump(tmp_path / "billhook.sqlite3"))
+    operator.db.close()
+    texts = said.texts()
+    assert "bhs1." in texts["dump"]
+    assert "connection.older_key" in texts["log"]
+    assert "connection.settings_refused" in texts["log"]
+    assert [(where, secret) for where, text in texts.items() for secret in looked_for if secret in text] == []
+
+
+def tell_of_a_broken_one(flow: Flow, said: Said) -> None:
+    """A value that no key opens comes into the table past every check."""
+    with flow.runtime.db.begin() as tx:
+        stored.put(
+            tx,
+            "lago",
+            "api_key",
+            sealed=Sealer.of([new_key()]).seal(STORED["refused"], purpose="x"),
+            now=START,
+        )
+    flow.runtime.renewal.check()
+    said.note("listed", call(flow, "/api/v1/connections").get_data(as_text=True))
+
+
+def dump(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as db:
+        return "\n".join(db.iterdump())
 
 
 def test_no_secret_is_in_what_a_broken_configuration_is_told(said: Said) -> None:

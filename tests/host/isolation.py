@@ -177,6 +177,11 @@ class Host:
         troubles: list[dict[str, Any]] = answer.get_json()["troubles"]
         return troubles
 
+    def metrics(self) -> str:
+        answer = self.client.get("/metrics", headers={"Authorization": f"Bearer {KEY}"})
+        assert answer.status_code == 200
+        return str(answer.get_data(as_text=True))
+
     @contextmanager
     def working(self) -> Iterator[None]:
         """Work in the background."""

@@ -85,6 +85,7 @@ def test_a_plugin_that_cannot_start_is_out_alone(tmp_path: Path, bad: Does, reas
     assert state.status in (PluginStatus.ERROR, PluginStatus.INCOMPATIBLE)
     assert reason in (state.reason or "")
     assert {"connection": "bad", "plugin": "bad"} in host.troubles()
+    assert 'billhook_plugin_up{plugin="bad"} 0' in host.metrics()
     assert host.post("bad", finalized("bad")).status_code == 503
     assert host.post("good", finalized("good")).status_code == 200
     host.put("acct_1")
@@ -121,6 +122,7 @@ def test_nonsense_from_verify_is_try_again_and_stores_nothing(host: Host, given:
     assert host.deliveries("bad") == []
     assert host.health("bad")["health"]["fault"].startswith("Nonsense: verify gave")
     assert {"connection": "bad", "state": "failing"} in host.troubles()
+    assert 'billhook_plugin_faults_total{connection="bad"} 1.0' in host.metrics()
     assert host.post("good", finalized("good")).status_code == 200
 
 

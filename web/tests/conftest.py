@@ -23,6 +23,7 @@ from billhook.config import ConnectionConfig
 from billhook.errors import Conflict
 from billhook.events import Event
 from billhook.hookspecs import ConnectionContext, hookimpl
+from billhook.http import Post
 from billhook.model import Period, Plan, Ref, Subscription, SubscriptionStatus, Usage, UsageLine
 from billhook.money import Money
 from billhook.plugins import Installed
@@ -168,7 +169,9 @@ class BrokenPlugin:
 PLUGINS = {"acme": EnginePlugin, "bare": BarePlugin, "fakepay": PayPlugin, "broken": BrokenPlugin}
 
 
-def make_runtime(database_url: str, connections: str, **settings: str) -> Runtime:
+def make_runtime(
+    database_url: str, connections: str, *, post: Post | None = None, **settings: str
+) -> Runtime:
     """Return a host that knows the plugins above; its tables are not made yet."""
     env = {
         "BILLHOOK_DATABASE_URL": database_url,
@@ -179,7 +182,7 @@ def make_runtime(database_url: str, connections: str, **settings: str) -> Runtim
         **settings,
     }
     installed = [Installed(name=name, load=plugin) for name, plugin in PLUGINS.items()]
-    return build_runtime(read_configuration(env), clock=VirtualClock(START), installed=installed)
+    return build_runtime(read_configuration(env), clock=VirtualClock(START), installed=installed, post=post)
 
 
 @pytest.fixture(scope="session")

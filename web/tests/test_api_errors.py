@@ -20,6 +20,7 @@ from billhook.errors import (
 )
 from billhook_web.actors import Wake
 from billhook_web.app import create_app
+from billhook_web.services.breaker import FIRST_PAUSE, TOLERATED
 
 from .conftest import BOOTSTRAP_KEY, ENGINE_SECRET, make_runtime
 
@@ -77,6 +78,18 @@ def test_a_provider_that_says_when_to_come_back_is_passed_on(api, engine) -> Non
     assert api.answer("GET", "/plans").headers["Retry-After"] == "42"
     engine.refusal = Temporary("slow down")
     assert int(api.answer("GET", "/plans").headers["Retry-After"]) > 0
+
+
+def test_a_provider_that_is_down_is_left_alone_and_the_caller_told_at_once(api, engine) -> None:
+    for _ in range(TOLERATED):
+        engine.refusal = Temporary("connection refused")
+        api.refused("GET", "/plans", 503)
+    asked = len(engine.asked)
+    answer = api.answer("GET", "/plans")
+    assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
+    assert 0 < int(answer.headers["Retry-After"]) <= FIRST_PAUSE.total_seconds()
+    assert len(engine.asked) == asked
+    assert api.get("/invoices")["data"] == [], "what needs no provider is answered as ever"
 
 
 def test_an_unknown_outcome_says_how_to_go_on(api, engine) -> None:

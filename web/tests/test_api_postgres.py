@@ -12,7 +12,7 @@ from billhook_web.actors import Wake
 from billhook_web.app import create_app
 from billhook_web.stores import schema
 
-from .conftest import START, Api, make_runtime
+from .conftest import BOOTSTRAP_KEY, START, Api, make_runtime
 
 
 @pytest.fixture
@@ -59,3 +59,23 @@ def test_asking_to_collect_works_on_postgres(on_postgres: Api) -> None:
     )
     first = on_postgres.ok("POST", "/invoices/acme:i1/collect", status=202)
     assert on_postgres.ok("POST", "/invoices/acme:i1/collect", status=202) == first
+
+
+def test_a_statement_that_takes_too_long_is_a_problem_with_a_time_to_come_back(postgres_url: str) -> None:
+    runtime = make_runtime(postgres_url, "acme")
+    schema.upgrade(runtime.db)
+    client = create_app(runtime, Wake(runtime), statement_seconds=0.3).test_client()
+    said = {"Authorization": f"Bearer {BOOTSTRAP_KEY}"}
+    with runtime.db.begin() as other:
+        other.exec_driver_sql("LOCK TABLE invoices, customers IN ACCESS EXCLUSIVE MODE")
+        for answer in (
+            client.get("/api/v1/invoices", headers=said),
+            client.put("/api/v1/customers/c1", headers=said, json={"name": "Ada"}),
+        ):
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+            assert answer.content_type == "application/problem+json"
+    assert client.get("/api/v1/invoices", headers=said).status_code == 200
+    with runtime.db.begin() as work, runtime.db.read() as more:
+        for tx in (work, more):
+            tx.exec_driver_sql("SELECT pg_sleep(0.5)")  # nobody waits for this one
+    runtime.close()

@@ -6,7 +6,8 @@ import pytest
 
 from billhook_web.actors import Wake
 from billhook_web.app import create_app
-from billhook_web.auth import PREFIX, SCOPES, create_key, digest_of, ensure_bootstrap_key
+from billhook_web.auth import PREFIX, SCOPES, create_key, digest_of, ensure_bootstrap_key, revoke_key
+from billhook_web.db import Database
 from billhook_web.stores import accounts, schema
 
 from .conftest import BOOTSTRAP_KEY, START, Api, make_runtime
@@ -99,6 +100,35 @@ def test_a_key_that_was_replaced_in_the_environment_ends_at_start_up(tmp_path: P
         assert [each.revoked_at is None for each in accounts.list_api_keys(tx)] == [False, True]
     first.close()
     second.close()
+
+
+def test_several_keys_in_the_environment_are_good_while_one_is_rotated(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'b.sqlite3'}"
+    new = "another-key-0123456789"
+    first = make_runtime(url, "", BILLHOOK_API_KEY=f"{new}, {BOOTSTRAP_KEY}")
+    schema.upgrade(first.db)
+    client = create_app(first, Wake(first)).test_client()
+
+    def status(key: str) -> int:
+        return client.get("/api/v1/customers", headers={"Authorization": f"Bearer {key}"}).status_code
+
+    assert (status(BOOTSTRAP_KEY), status(new), status(f"{new}, {BOOTSTRAP_KEY}")) == (200, 200, 401)
+    second = make_runtime(url, "", BILLHOOK_API_KEY=new)
+    ensure_bootstrap_key(second)
+    assert (status(BOOTSTRAP_KEY), status(new)) == (401, 200)
+    first.close()
+    second.close()
+
+
+def test_a_key_made_or_revoked_in_another_process_counts_at_once(api, runtime) -> None:
+    other = Database(runtime.db.url.render_as_string(hide_password=False))
+    key = create_key(other, name="shop", scopes=("*",), now=START)
+    assert ask(api, f"Bearer {key}").status_code == 200
+    with other.read() as tx:
+        (found,) = [each for each in accounts.list_api_keys(tx) if each.name == "shop"]
+    assert revoke_key(other, found.id, now=START, actor="cli:ann")
+    assert ask(api, f"Bearer {key}").status_code == 401
+    other.close()
 
 
 def test_a_bootstrap_key_that_was_revoked_stays_so(api, runtime) -> None:

@@ -12,13 +12,15 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from billhook.clock import SystemClock
 from billhook.effects import RecordFailure
 from billhook.model import Ref
 from billhook.provider import Delivery
 from billhook_web.cli import main
 from billhook_web.db import Database
 from billhook_web.settings import HostSettings
-from billhook_web.stores import inbox, outbox, schema
+from billhook_web.stores import conditions, inbox, outbox, schema
+from billhook_web.stores.conditions import Condition
 from billhook_web.stores.outbox import EffectStatus
 
 INSTALLED = Path(__file__).parent / "installed"
@@ -236,6 +238,25 @@ def test_a_plugin_that_nobody_asked_for_is_available(run: Run) -> None:
 def test_plugins_for_people_are_a_table(run: Run) -> None:
     result = run("plugins", "list", BILLHOOK_CONNECTIONS="acme-broken")
     assert "RuntimeError: acme is out of order" in result.stdout
+
+
+def test_plugins_show_what_the_running_host_told_of_their_connections(run: Run, db: Database) -> None:
+    now = SystemClock().now()
+    with db.begin() as tx:
+        conditions.add_faults(tx, "acme", count=3, fault="RuntimeError: on fire", now=now)
+        down = Condition(connection="second", state="open", reason="Temporary: refused", changed_at=now)
+        conditions.put(tx, down)
+    env = {
+        **ACME,
+        "BILLHOOK_CONNECTIONS": "acme,second=acme",
+        "SECOND_API_KEY": "k",
+        "SECOND_WEBHOOK_SECRET": "s",
+    }
+    (listed,) = (
+        each for each in json.loads(run("plugins", "list", "--json", **env).stdout) if each["name"] == "acme"
+    )
+    assert listed["connections"] == ["acme failing: RuntimeError: on fire", "second down: Temporary: refused"]
+    assert "on fire" in run("plugins", "list", **env).stdout
 
 
 def test_checking_plugins_fails_when_one_in_use_is_out(run: Run) -> None:

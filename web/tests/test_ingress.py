@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -202,31 +203,64 @@ def reading(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
     return [environ["wsgi.input"].read(10)]
 
 
-def post(app: Any, body: Any) -> tuple[str, bytes]:
-    answer, status, _ = run_wsgi_app(app, {**create_environ(method="POST"), "wsgi.input": body})
+def undrained(app: Any) -> Any:
+    return app
+
+
+def post(app: Any, body: Any, **environ: str) -> tuple[str, bytes]:
+    answer, status, _ = run_wsgi_app(app, {**create_environ(method="POST"), "wsgi.input": body, **environ})
     return status, b"".join(answer)
 
 
-def test_a_stalled_body_gets_a_408_when_others_stall_too() -> None:
-    app = in_time(reading, at_once=1, seconds=0.2)
-    patient, stalled = Stalled(), Stalled()
+def test_requests_that_wait_for_their_bodies_take_no_place_of_those_that_are_worked_on() -> None:
+    app = in_time(reading, working=1, bodies=4, drain=undrained)
+    stalled = [Stalled() for _ in range(3)]
     answers: list[tuple[str, bytes]] = []
-    waiting = threading.Thread(target=lambda: answers.append(post(app, patient)))
+    threads = [
+        threading.Thread(target=lambda body=body: answers.append(post(app, body)))  # type: ignore[misc]  # bound now
+        for body in stalled
+    ]
+    for thread, body in zip(threads, stalled, strict=True):
+        thread.start()
+        assert body.read_from.wait(5)
+    assert post(app, BytesIO(b"good")) == ("200 OK", b"good")
+    for thread, body in zip(threads, stalled, strict=True):
+        body.come.set()
+        thread.join(5)
+    assert answers == [("200 OK", b"late")] * 3
+
+
+def test_when_too_many_wait_the_next_is_sent_away_unread_and_what_needs_no_body_is_answered() -> None:
+    app = in_time(reading, working=1, bodies=1, drain=undrained)
+    stalled, refused = Stalled(), Stalled()
+    waiting = threading.Thread(target=post, args=(app, stalled))
     waiting.start()
-    assert patient.read_from.wait(5)
-    status, _ = post(app, stalled)
-    patient.come.set()
-    waiting.join(5)
+    assert stalled.read_from.wait(5)
+    _, status, headers = run_wsgi_app(app, {**create_environ(method="POST"), "wsgi.input": refused})
+    got, _, _ = run_wsgi_app(app, {**create_environ(), "wsgi.input": BytesIO(b"")})
     stalled.come.set()
-    assert status == "408 REQUEST TIMEOUT"
-    assert answers == [("200 OK", b"late")]
+    waiting.join(5)
+    assert (status, headers["Retry-After"], headers["Connection"]) == (
+        "503 Service Unavailable",
+        "10",
+        "close",
+    )
+    assert not refused.read_from.is_set()
+    assert list(got) == [b""]
+    assert post(app, BytesIO(b"again")) == ("200 OK", b"again")
 
 
-def test_a_body_that_comes_in_time_is_read_beside_stalled_ones() -> None:
-    app = in_time(reading, at_once=0, seconds=5)
-    body = Stalled()
-    body.come.set()
-    assert post(app, body) == ("200 OK", b"late")
+@pytest.mark.parametrize("size", [MAX_BODY, MAX_BODY + 1, MAX_BODY + 7])
+def test_a_body_that_is_read_ahead_is_whole(size: int) -> None:
+    def whole(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        start("200 OK", [])
+        body = environ["wsgi.input"]
+        return [body.read(5), body.read()]
+
+    sent = bytes(number % 251 for number in range(size))
+    app = in_time(whole, working=1, drain=undrained)
+    assert post(app, BytesIO(sent))[1] == sent  # chunked: its length is not said
+    assert post(app, BytesIO(sent), CONTENT_LENGTH=str(size))[1] == sent
 
 
 # --- two edges, one answer ---------------------------------------------------------------------------------------

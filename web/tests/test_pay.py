@@ -32,6 +32,7 @@ from billhook.testing.fakes import FakeEngine, FakeProvider
 from billhook.testing.sandbox import FaultKind
 from billhook_web.pay import day, days, money, pay_blueprint
 from billhook_web.runtime import build_runtime
+from billhook_web.services.breaker import TOLERATED
 from billhook_web.services.collecting import Collecting
 from billhook_web.services.connections import Connection, Connections
 from billhook_web.services.delivery import Delivery
@@ -130,7 +131,9 @@ class Shop:
             gates=gates,
             lease=timedelta(minutes=2),
         )
-        paying = Paying(db=self.db, clock=clock, connections=connections, deliver=self.delivery.deliver)
+        paying = Paying(
+            db=self.db, clock=clock, connections=connections, deliver=self.delivery.deliver, ask=gates.ask
+        )
         self.runtime = replace(bare, paying=paying, connections=connections, collecting=collecting)
         self.app = Flask("billhook_web")
         self.app.register_blueprint(pay_blueprint(self.runtime))
@@ -467,6 +470,32 @@ def test_a_checkout_whose_state_cannot_be_looked_up_is_told(tmp_path: Path, cloc
     answer = shop.post(shop.put(INVOICE, attempt=AttemptStatus.OPEN))
     assert answer.status_code == 503
     assert "The payment page didn’t open" in answer.text
+    shop.runtime.close()
+
+
+def test_while_the_provider_counts_as_down_a_click_is_told_so_at_once_and_the_link_stays(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    class Mute(FakeProvider):
+        looks = 0
+
+        def checkout_usable(self, session: str) -> bool:
+            self.looks += 1
+            raise Temporary("no answer")
+
+    provider = Mute(clock=clock)
+    shop = Shop(tmp_path, provider=provider, clock=clock)
+    opened, fresh = shop.put(INVOICE, attempt=AttemptStatus.OPEN), shop.bill()
+    for _ in range(TOLERATED):
+        assert shop.post(opened).status_code == 503
+    for link in (opened, fresh):
+        answer = shop.post(link)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+        assert "Please try again in a moment" in answer.text
+        assert f'action="{link}"' in answer.text
+    assert (provider.looks, provider.calls) == (TOLERATED, []), "nobody asked it again"
+    clock.advance(timedelta(minutes=1))
+    assert shop.post(fresh).status_code == 303
     shop.runtime.close()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import inspect, text
 
 from billhook_web.db import Database
 from billhook_web.stores import schema
-from billhook_web.stores.tables import metadata
+from billhook_web.stores.all_tables import metadata
 
 WEB = Path(__file__).resolve().parent.parent
 

@@ -313,6 +313,18 @@ def test_a_serving_process_that_died_is_replaced(tmp_path: Path) -> None:
         assert host.deliver(b"{}") == 200
 
 
+def test_a_running_host_takes_up_a_mounted_secret_that_changed(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    mounted = {"ACME_WEBHOOK_SECRET": "", "ACME_WEBHOOK_SECRET_FILE": str(file)}
+    with running(tmp_path, "serve", port=free_port(), **mounted) as host:
+        assert host.deliver(b"before") == 200
+        file.write_text("the-next-acme-secret")
+        wait_for(lambda: host.deliver(b"after", secret="the-next-acme-secret") == 200)
+        assert host.deliver(b"late") == 401
+        wait_for(lambda: "connection.renewed" in host.wrote())
+
+
 def test_the_host_may_be_a_name_and_links_follow_the_public_url(tmp_path: Path) -> None:
     public = {"BILLHOOK_PUBLIC_URL": "https://pay.example.com"}
     with running(tmp_path, "serve", "--host", "localhost", port=free_port(), **public) as host:

@@ -65,6 +65,11 @@ def new_token(prefix: str = "", *, size: int = 24) -> str:
     return prefix + secrets.token_urlsafe(size)
 
 
+def random_bytes(size: int) -> bytes:
+    """Return ``size`` unguessable bytes."""
+    return secrets.token_bytes(size)
+
+
 def jitter(span: timedelta, *, ratio: float = 0.2) -> timedelta:
     """Return ``span`` lengthened by a random part of at most ``ratio``, so that retries spread out."""
     return span * (1 + ratio * secrets.randbelow(1_000_001) / 1_000_000)

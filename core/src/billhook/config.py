@@ -53,7 +53,7 @@ Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One field of a connection as documentation and forms show it."""
+    """One field of a connection as documentation and forms show it. ``several``: it takes values with commas between."""
 
     name: str
     variable: str
@@ -61,6 +61,7 @@ class Setting:
     required: bool
     secret: bool
     default: str | None
+    several: bool = False
 
 
 def prefix_of(connection: str) -> str:
@@ -83,6 +84,7 @@ def _setting(name: str, info: FieldInfo, connection: str) -> Setting:
         required=required,
         secret="SecretStr" in str(info.annotation),
         default=default,
+        several="tuple" in str(info.annotation),
     )
 
 
@@ -203,11 +205,15 @@ def masked(config: ConnectionConfig) -> dict[str, str]:
     return {name: _mask(getattr(config, name)) for name in type(config).model_fields}
 
 
+def masked_secret(plain: str) -> str:
+    """Return a secret as an operator may see it."""
+    return f"…{plain[-4:]}" if len(plain) >= 16 else "set" if plain else "not set"
+
+
 def _mask(value: object) -> str:
     match value:
         case SecretStr():
-            plain = value.get_secret_value()
-            return f"…{plain[-4:]}" if len(plain) >= 16 else "set" if plain else "not set"
+            return masked_secret(value.get_secret_value())
         case tuple():
             return ", ".join(_mask(part) for part in value) or "not set"
         case dict():

@@ -7,6 +7,7 @@
       WebhookError
         SignatureInvalid   answer 401, store nothing
         PayloadInvalid     dead-letter it: the sender already has its 2xx
+      LeaseInvalid       believe nothing the lease says; ask the host instead
       ProviderError
         Temporary          try again later, not before ``retry_after`` where the provider said so
         Permanent          trying again cannot help: dead-letter
@@ -15,6 +16,8 @@
         NotFound           the provider (or we) do not know this thing
         Conflict           it clashes with what is there; somebody must correct a value
         Unsupported        this provider, plan or licence cannot do it
+        CredentialsRefused the API key is wrong, was revoked or may not do this; an operator must act
+      SealBroken         a stored secret cannot be opened: bring its key back, or set it again
 
 A declined card is none of these: it is a value (:class:`billhook.model.Decline`).
 """
@@ -60,6 +63,17 @@ class SignatureInvalid(WebhookError):
 
 class PayloadInvalid(WebhookError):
     """Signed by the right sender, yet not readable."""
+
+
+class LeaseInvalid(BillhookError):
+    """A signed lease is not one, is not ours, was changed, or its time is over.
+
+    ``unknown_key``: it may be good, yet names a key that is not known here; get the newest keys and try again.
+    """
+
+    def __init__(self, message: str, *, unknown_key: bool = False) -> None:
+        self.unknown_key = unknown_key
+        super().__init__(message)
 
 
 class ProviderError(BillhookError):
@@ -110,3 +124,11 @@ class Conflict(Refused):
 
 class Unsupported(Refused):
     """Not offered by this provider, plan, licence or connection."""
+
+
+class SealBroken(BillhookError):
+    """No key opens a stored secret, or it was changed. The message names what it is for and shows nothing of it."""
+
+
+class CredentialsRefused(Refused):
+    """The API key is not known, was revoked, or lacks the scope."""

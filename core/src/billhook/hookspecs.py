@@ -5,7 +5,7 @@ A plugin is a module named by an entry point in the group ``billhook``. It says 
     BILLHOOK_API = ">=1.0,<2"
 
 and implements the hooks it needs with ``@hookimpl``. Hooks that return objects are called once for each *connection*
-of the plugin, only on that plugin; ``effects_for`` is called on all.
+of the plugin, only on that plugin; ``effects_for`` and ``access_policies`` are called on all.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from billhook.effects import Effect
 from billhook.events import Event
 from billhook.http import ApiClient, Timeouts
 from billhook.model import Snapshot
+from billhook.policy import AccessPolicy, PolicyContext
 from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
 
 API_VERSION = "1.0"
@@ -146,6 +147,19 @@ class HookSpecs:
         """Called once per connection at start-up: what understands ``POST /webhooks/<connection>``. At most one.
 
         :param context: the connection. Must not call the network.
+        .. versionadded:: 0.1
+        """
+        raise AssertionError("a specification is never called")
+
+    @hookspec
+    def access_policies(self, context: PolicyContext) -> Iterable[AccessPolicy]:
+        """Called once on every plugin at start-up: the policies that decide who may use the product.
+
+        The built-in rules are one of them, named ``rules``. A name that is taken already puts the later plugin out.
+
+        Example: ``return [GenerousPolicy(context.document)]``.
+
+        :param context: gives the active rules, for a policy that builds on them. Must not call the network.
         .. versionadded:: 0.1
         """
         raise AssertionError("a specification is never called")

@@ -22,8 +22,9 @@ from packaging.version import Version
 from billhook.config import ConnectionConfig
 from billhook.effects import Effect
 from billhook.events import Event
-from billhook.hookspecs import API_VERSION, ENTRY_POINT_GROUP, ConnectionContext, HookSpecs
+from billhook.hookspecs import API_VERSION, ENTRY_POINT_GROUP, ConnectionContext, HookSpecs, hookimpl
 from billhook.model import Snapshot
+from billhook.policy import AccessPolicy, PolicyContext, RulesPolicy
 from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
 
 log = logging.getLogger(__name__)
@@ -206,6 +207,28 @@ class Registry:
         """Make one connection's webhook sources."""
         return self._objects(name, "webhook_sources", context, WebhookSource)  # type: ignore[type-abstract]  # protocol as a runtime check
 
+    def access_policies(self, context: PolicyContext) -> dict[str, AccessPolicy]:
+        """Make the access policies of every plugin, by name. A plugin that raises or hangs is put out."""
+        policies: dict[str, AccessPolicy] = {}
+        names = (str(self._manager.get_name(plugin)) for plugin in self._manager.get_plugins())
+        for name in sorted(names, key=lambda each: (each not in self._essential, each)):
+            try:
+                found = within(self.patience.startup, partial(self._policies_of, name, context))
+                taken = next((each.name for each in found if each.name in policies), None)
+                if taken is not None:
+                    raise ValueError(f"the policy name {taken!r} is taken; choose another")
+            except Exception as exc:
+                if name in self._essential:
+                    raise
+                log.warning("plugin.failed name=%s hook=access_policies", name)
+                self.quarantine(name, f"access_policies raised {type(exc).__name__}: {exc}")
+                continue
+            policies |= {each.name: each for each in found}
+        return policies
+
+    def _policies_of(self, name: str, context: PolicyContext) -> tuple[AccessPolicy, ...]:
+        return self._objects(name, "access_policies", context, AccessPolicy)  # type: ignore[type-abstract]  # protocol as a runtime check
+
     def effects_for(self, event: Event, snapshot: Snapshot) -> tuple[Effect, ...]:
         """Ask every plugin what a fact calls for. One that raises or hangs is put out; the others are still asked."""
         effects: list[Effect] = []
@@ -225,7 +248,9 @@ class Registry:
         others = [plugin for plugin in self._manager.get_plugins() if self._manager.get_name(plugin) != name]
         return self._manager.subset_hook_caller(hook, others)
 
-    def _objects(self, name: str, hook: str, context: ConnectionContext, kind: type[T]) -> tuple[T, ...]:
+    def _objects(
+        self, name: str, hook: str, context: ConnectionContext | PolicyContext, kind: type[T]
+    ) -> tuple[T, ...]:
         made: Sequence[Iterable[object]] = self._only(name, hook)(context=context)
         objects = [each for batch in made for each in batch]
         for each in objects:
@@ -234,6 +259,15 @@ class Registry:
                     f"{hook} of plugin {name} gave {type(each).__name__}, which is no {kind.__name__}"
                 )
         return tuple(each for each in objects if isinstance(each, kind))
+
+
+class BuiltinPolicies:
+    """The access policies that come with Billhook, registered like any plugin's."""
+
+    @hookimpl
+    def access_policies(self, context: PolicyContext) -> Iterable[AccessPolicy]:
+        """Offer the rules."""
+        return [RulesPolicy(context.document)]
 
 
 def _effects_of(implementation: pluggy.HookImpl, event: Event, snapshot: Snapshot) -> tuple[Effect, ...]:

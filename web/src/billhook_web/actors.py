@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from billhook.clock import monotonic
 from billhook_web.db import DatabaseError
 from billhook_web.runtime import Runtime
 from billhook_web.services.gates import Waiter
+from billhook_web.services.places import THREADS
 from billhook_web.services.sweep import sweep
 from billhook_web.services.unknowns import tell_overdue
 
@@ -21,7 +22,14 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 SWEEP_SECONDS = 0.5
+QUEUE = "default"
+WEBHOOKS = "webhooks"
+# One wake-up's work on webhooks: within their lease, longer than a turn and a time-out together.
+TURN_MILLISECONDS = 80_000
+DECIDED_TOGETHER = 50  # customers in one message: one for each would cost more than judging them
 TELL_SECONDS = 5.0
+PRUNE_SECONDS = 60.0
+MORE_TO_PRUNE_SECONDS = 1.0
 REMIND_SECONDS = (
     15.0  # a row that was woken is not woken again before this: its message is probably in the queue
 )
@@ -36,7 +44,14 @@ class Wake:
         self._deliver = dramatiq.actor(actor_name="deliver_effect", broker=runtime.broker)(
             self._deliver_effect
         )
+        self._webhooks = dramatiq.actor(
+            actor_name="deliver_webhooks",
+            queue_name=WEBHOOKS,
+            time_limit=TURN_MILLISECONDS,
+            broker=runtime.broker,
+        )(self._deliver_webhooks)
         runtime.breakers.when_free(self.waiter)
+        self._decide = dramatiq.actor(actor_name="decide_access", broker=runtime.broker)(self._decide_access)
         self._reconcile = dramatiq.actor(actor_name="reconcile", broker=runtime.broker)(self._reconcile_due)
 
     def waiter(self, waiter: Waiter) -> None:
@@ -56,6 +71,16 @@ class Wake:
         for effect_id in effect_ids:
             self._send(self._deliver, effect_id)
 
+    def webhooks(self, endpoint_ids: Iterable[int]) -> None:
+        """Have what is due for these endpoints sent."""
+        for endpoint_id in endpoint_ids:
+            self._send(self._webhooks, endpoint_id)
+
+    def access(self, customer_ids: Sequence[str]) -> None:
+        """Have decisions about access brought up to now."""
+        for start in range(0, len(customer_ids), DECIDED_TOGETHER):
+            self._send(self._decide, list(customer_ids[start : start + DECIDED_TOGETHER]))
+
     def reconcile(self, connection: str) -> None:
         """Have a connection's provider asked what was missed, if its time has come."""
         self._send(self._reconcile, connection)
@@ -73,6 +98,12 @@ class Wake:
     def _deliver_effect(self, effect_id: int) -> None:
         self.effects(self._runtime.delivery.deliver(effect_id))
 
+    def _deliver_webhooks(self, endpoint_id: int) -> None:
+        self.webhooks(self._runtime.dispatcher.work(endpoint_id))
+
+    def _decide_access(self, customer_ids: list[str]) -> None:
+        self._runtime.deciding.settle(customer_ids, woken=self.effects)
+
     def _reconcile_due(self, connection: str) -> None:
         self._runtime.reconciler.run_due(connection, woken=self.effects)
 
@@ -85,18 +116,27 @@ class BackgroundWork:
         self._wake = wake
         self._sweep_seconds = sweep_seconds
         self._worker = dramatiq.Worker(
-            runtime.broker, worker_threads=runtime.configuration.host.worker_threads, worker_timeout=200
+            runtime.broker,
+            queues={QUEUE},
+            worker_threads=runtime.configuration.host.worker_threads,
+            worker_timeout=200,
+        )
+        # Threads of their own: a receiver that hangs takes none from the work that is about money.
+        self._sender = dramatiq.Worker(
+            runtime.broker, queues={WEBHOOKS}, worker_threads=THREADS, worker_timeout=200
         )
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_forever, name="billhook-sweeper", daemon=True)
-        self._woken: dict[tuple[str, int, datetime], float] = {}
+        self._woken: dict[tuple[str, int | str, datetime], float] = {}
         self._told = monotonic() - TELL_SECONDS
+        self._prune_at = monotonic()
 
     def start(self) -> None:
         """Begin to work."""
         # TimeLimit watches only after this signal, which Dramatiq's own command line sends and a Worker does not.
         self._runtime.broker.emit_after("process_boot")
         self._worker.start()
+        self._sender.start()
         self._sweeper.start()
 
     def stop(self, *, timeout: float = 30.0) -> None:
@@ -104,12 +144,14 @@ class BackgroundWork:
         self._stop.set()
         self._sweeper.join(timeout=5)
         self._worker.stop(timeout=int(timeout * 1000))
+        self._sender.stop(timeout=int(timeout * 1000))
 
     def _sweep_forever(self) -> None:
         while not self._stop.wait(self._sweep_seconds):
             try:
                 self.sweep_once()
                 self._tell_operators()
+                self._prune()
             except DatabaseError as exc:
                 log.warning("sweep.failed", error=type(exc).__name__)
 
@@ -124,6 +166,13 @@ class BackgroundWork:
         for effect_id, since in due.effects:
             if self._is_new(("effect", effect_id, since), now):
                 self._wake.effects([effect_id])
+        for endpoint_id, since in due.webhooks:
+            if self._is_new(("webhooks", endpoint_id, since), now):
+                self._wake.webhooks([endpoint_id])
+        deciding = self._runtime.deciding.due(now=self._runtime.clock.now())
+        self._wake.access(
+            [customer for customer, since in deciding if self._is_new(("access", customer, since), now)]
+        )
         for connection, since in self._runtime.reconciler.due(now=self._runtime.clock.now()):
             if self._is_new((f"reconcile {connection}", 0, since), now):
                 self._wake.reconcile(connection)
@@ -135,5 +184,12 @@ class BackgroundWork:
         deadline = self._runtime.configuration.host.patience_with_unknown()
         tell_overdue(self._runtime.db, now=self._runtime.clock.now(), deadline=deadline)
 
-    def _is_new(self, row: tuple[str, int, datetime], now: float) -> bool:
+    def _prune(self) -> None:
+        """A batch at a time, so that nothing else waits; the next one soon while there is more."""
+        if monotonic() < self._prune_at:
+            return
+        pruned = self._runtime.retention.prune_some()
+        self._prune_at = monotonic() + (MORE_TO_PRUNE_SECONDS if pruned.total else PRUNE_SECONDS)
+
+    def _is_new(self, row: tuple[str, int | str, datetime], now: float) -> bool:
         return self._woken.setdefault(row, now) == now

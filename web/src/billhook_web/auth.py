@@ -12,7 +12,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from billhook.clock import new_token
-from billhook_web.db import Database, Tx
+from billhook_web.db import Database
 from billhook_web.runtime import Runtime
 from billhook_web.stores import accounts, audit
 from billhook_web.stores.accounts import ApiKey
@@ -28,7 +28,13 @@ SCOPES: Final[Mapping[str, str]] = MappingProxyType(
         "billing:write": "start, change and end subscriptions; ask for another attempt to collect",
         "events:read": "see what was received and what was done about it, with the bodies as they came",
         "events:write": "replay deliveries, retry effects",
+        "access:read": "ask who may use the product, why and until when, also what would be",
+        "access:write": "exempt customers: tags, who pays, invoices written off",
+        "policies:read": "see access policies, and what another one would change",
+        "policies:write": "write access policies, and say which one counts for whom",
         "connections:read": "see what is connected and let it be checked",
+        "webhooks:read": "see who receives webhooks, what was sent and what was answered",
+        "webhooks:write": "add, change and remove receivers of webhooks, send test events, send again",
         "admin": "see the settings of connections, with secrets masked, and what operators did",
     }
 )
@@ -72,22 +78,21 @@ def revoke_key(db: Database, key_id: int, *, now: datetime, actor: str) -> bool:
 
 
 def ensure_bootstrap_key(runtime: Runtime) -> None:
-    """Store the key that ``BILLHOOK_API_KEY`` names, with all scopes; end the one it named before.
+    """Store the keys that ``BILLHOOK_API_KEY`` names, with all scopes; end those it named before.
 
     Call it at start-up: a key that was replaced in the environment must not stay good.
     """
-    secret = runtime.configuration.host.api_key
-    key = secret.get_secret_value() if secret else None
-    digest = digest_of(key) if key else None
+    keys = {digest_of(key): key for key in _bootstrap_keys(runtime)}
     now = runtime.clock.now()
     with runtime.db.begin() as tx:
+        named = {found.id for digest in keys if (found := accounts.find_api_key(tx, digest))}
         for known in accounts.list_api_keys(tx):
-            if known.name == BOOTSTRAP and known.revoked_at is None and not _is(tx, known, digest):
+            if known.name == BOOTSTRAP and known.revoked_at is None and known.id not in named:
                 accounts.revoke_api_key(tx, known.id, now=now)
                 audit.add(
                     tx, at=now, actor=HOST, action="key.revoke", subject=known.id, detail={"name": BOOTSTRAP}
                 )
-        if key and digest:
+        for digest, key in keys.items():
             added = accounts.add_api_key(
                 tx, name=BOOTSTRAP, digest=digest, last4=key[-4:], scopes=(ALL,), now=now
             )
@@ -122,8 +127,7 @@ def authorize(runtime: Runtime, header: str | None, *, scope: str) -> ApiKey:
 def _find(runtime: Runtime, digest: str) -> ApiKey | None:
     with runtime.db.read() as tx:
         found = accounts.find_api_key(tx, digest)
-    secret = runtime.configuration.host.api_key
-    if found is not None or secret is None or digest != digest_of(secret.get_secret_value()):
+    if found is not None or digest not in {digest_of(key) for key in _bootstrap_keys(runtime)}:
         return found
     # The database was made after start-up: the environment's key is stored with its first use.
     ensure_bootstrap_key(runtime)
@@ -131,9 +135,8 @@ def _find(runtime: Runtime, digest: str) -> ApiKey | None:
         return accounts.find_api_key(tx, digest)
 
 
-def _is(tx: Tx, key: ApiKey, digest: str | None) -> bool:
-    found = accounts.find_api_key(tx, digest) if digest else None
-    return found is not None and found.id == key.id
+def _bootstrap_keys(runtime: Runtime) -> tuple[str, ...]:
+    return tuple(key.get_secret_value() for key in runtime.configuration.host.api_key)
 
 
 def _unauthorized(detail: str, *, error: str | None = None) -> Unauthorized:

@@ -1,69 +1,92 @@
 """Bodies that do not come: a sender who stalls must not keep the threads that answer others.
 
-The server hands a request over as soon as its head is there; reading the body then waits for the sender, without limit. Most
-bodies are there already and are simply read. Only when :data:`AT_ONCE` readers wait, the next body is read by a thread of its
-own, and what is not there after :data:`SECONDS` is answered with a 408; the connection stays until the sender leaves.
+The server hands a request over as soon as its head is there; reading the body then waits for the sender, without limit, and
+a read that has begun cannot be called off: an answer given meanwhile stops the whole server until the sender goes on. So
+each body is waited for by a thread that does nothing else, and only then the request takes one of the places where requests
+are worked on. When :data:`BODIES` requests are here already, the next one is sent away unread, and its connection is closed:
+neither threads nor memory grow any further, and requests without a body are answered as ever.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from typing import Any
 
-from werkzeug.exceptions import RequestTimeout
-
-from billhook.clock import monotonic
 from billhook_web.logs import WSGIApplication
 
-AT_ONCE = 2
-"""So many readers may wait for as long as their senders stay; it costs so many of the server's threads at most."""
+BODIES = 240
+"""So many requests with a body may be here at a time, most of them waiting for it: the threads a server needs for these
+beside those that work. A thread that waits costs some ten kB, and exists only while it is needed."""
 
-SECONDS = 10.0
-"""How long the body of one request may take, when others are slow too."""
+LARGEST = 1024 * 1024 + 1
+"""Bytes that are read ahead: all of any body that is taken, and enough of a larger one to refuse it."""
+
+RETRY_SECONDS = 10
 
 
-def in_time(app: WSGIApplication, *, at_once: int = AT_ONCE, seconds: float = SECONDS) -> WSGIApplication:
-    """Wrap ``app``: its bodies come in time, or their senders get a 408."""
-    direct = threading.Semaphore(at_once)
+def in_time(
+    app: WSGIApplication, *, working: int, bodies: int = BODIES, drain: Callable[[WSGIApplication], WSGIApplication]
+) -> WSGIApplication:  # fmt: skip
+    """Wrap ``app``: it works on at most ``working`` requests at a time, and each has its body when it begins.
+
+    :param drain: wraps what is done with one request, places included: it may wait for the sender again.
+    """
+    places = threading.Semaphore(working)
+    room = threading.Semaphore(bodies)
+
+    def work(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        with places:
+            return app(environ, start_response)
+
+    whole = drain(work)
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "GET":
-            environ["wsgi.input"] = _Body(environ["wsgi.input"], direct, seconds)
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return work(environ, start_response)
+        if not room.acquire(blocking=False):
+            return _send_away(start_response)
         try:
-            return app(environ, start_response)
-        except RequestTimeout as exc:
-            return exc(environ, start_response)
+            _read_ahead(environ)
+            return whole(environ, start_response)
+        finally:
+            room.release()
 
     return wrapped
 
 
-class _Body:
-    """The part of a WSGI input that is used: reading."""
+def _read_ahead(environ: dict[str, Any]) -> None:
+    """Read the body, unless its length says that it will be refused."""
+    said = environ.get("CONTENT_LENGTH") or "0"
+    if said.isascii() and said.isdigit() and int(said) >= LARGEST:
+        return
+    begun = bytes(environ["wsgi.input"].read(LARGEST))
+    environ["wsgi.input"] = BytesIO(begun) if len(begun) < LARGEST else _Begun(begun, environ["wsgi.input"])
 
-    def __init__(self, body: Any, direct: threading.Semaphore, seconds: float) -> None:
-        self._body = body
-        self._direct = direct
-        self._seconds = seconds
-        self._deadline: float | None = None
+
+class _Begun:
+    """A body whose first part was read: the part of a WSGI input that is used is reading."""
+
+    def __init__(self, begun: bytes, rest: Any) -> None:
+        self._begun = BytesIO(begun)
+        self._rest = rest
 
     def read(self, size: int = -1) -> bytes:
-        """Return at most ``size`` bytes; raises :class:`RequestTimeout`."""
-        if self._direct.acquire(blocking=False):
-            try:
-                return bytes(self._body.read(size))
-            finally:
-                self._direct.release()
-        return self._read_beside(size)
+        """Return at most ``size`` bytes."""
+        first = self._begun.read(size)
+        if size >= 0 and (first or not size):
+            return first
+        return first + bytes(self._rest.read(size))
 
-    def _read_beside(self, size: int) -> bytes:
-        self._deadline = self._deadline or monotonic() + self._seconds
-        parts: list[bytes] = []
-        helper = threading.Thread(
-            target=lambda: parts.append(bytes(self._body.read(size))), name="billhook-slow-body", daemon=True
-        )
-        helper.start()
-        helper.join(max(0.0, self._deadline - monotonic()))
-        if not parts:
-            raise RequestTimeout(f"The body did not come within {self._seconds:g} s.")
-        return parts[0]
+
+def _send_away(start_response: Callable[..., Any]) -> list[bytes]:
+    said = b"Too many requests are waiting for their bodies; try again later.\n"
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(said))),
+        ("Retry-After", str(RETRY_SECONDS)),
+        ("Connection", "close"),
+    ]
+    start_response("503 Service Unavailable", headers)
+    return [said]

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,10 @@ DatabaseError = (DBAPIError, PoolExhausted)
 LOCK_SECONDS = 10
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code for a lock that was not to be had in time."""
+
+
+_statement_seconds: ContextVar[float] = ContextVar("statement_seconds", default=0.0)  # 0: no limit
+_LIMITED = "billhook_statement_seconds"
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -76,6 +81,7 @@ class Database:
     def begin(self) -> Iterator[Tx]:
         """Open a transaction; it is committed when the block ends well and undone when it raises."""
         with self.turn(), self.engine.begin() as tx:
+            self._limit(tx, local=True)
             yield tx
 
     @contextmanager
@@ -109,7 +115,21 @@ class Database:
     def read(self) -> Iterator[Tx]:
         """Open a connection for reading, each statement by itself."""
         with self._autocommit.connect() as connection:
+            self._limit(connection, local=False)
             yield connection
+
+    def _limit(self, tx: Tx, *, local: bool) -> None:
+        """Have the statements of this thread end in their time, see :func:`statements_within`. SQLite knows no such limit.
+
+        What a connection was told for good is remembered with it: telling it again would be a round trip every time.
+        """
+        wanted = _statement_seconds.get()
+        if self.is_sqlite or tx.info.get(_LIMITED, 0.0) == wanted:
+            return
+        said = {"limit": f"{wanted * 1000:.0f}ms", "local": local}
+        tx.execute(text("SELECT set_config('statement_timeout', :limit, :local)"), said)
+        if not local:
+            tx.info[_LIMITED] = wanted
 
     def reachable(self) -> bool:
         """Say whether the database answers."""
@@ -131,14 +151,17 @@ class Writer:
     """Statements past SQLAlchemy, each committed by itself, on a connection of the driver that stays open.
 
     For one thread at a time. It saves a checkout, a transaction and a round trip or two for every statement; the guarantee
-    is the same: when :meth:`execute` returns, the rows are committed. ``mark`` stands for a parameter in the SQL.
+    is the same: when :meth:`execute` returns, the rows are committed.
     """
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._dialect = db.engine.dialect
-        self._connection: Any = None
-        self.mark = "?" if db.is_sqlite else "%s"
+        self._cursor: Any = None
+
+    def marks(self, count: int) -> list[str]:
+        """Return what stands for so many parameters in the SQL."""
+        return ["?"] * count if self._db.is_sqlite else [f"${at}" for at in range(1, count + 1)]
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run one statement that may be run twice, and return its rows.
@@ -147,7 +170,7 @@ class Writer:
 
         :raises DatabaseError: it is not known to be committed.
         """
-        fresh = self._connection is None
+        fresh = self._cursor is None
         try:
             return self._execute(sql, parameters)
         except DBAPIError as exc:
@@ -157,19 +180,19 @@ class Writer:
 
     def close(self) -> None:
         """Close the connection; the next statement opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            cursor.connection.close()
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         options = {} if self._db.is_sqlite else {"prepare": True}
-        if self._connection is None:
-            self._connection = self._connect()
+        if self._cursor is None:
+            self._cursor = self._connect()
         try:
             with self._db.turn():
-                rows: list[tuple[Any, ...]] = self._connection.execute(sql, parameters, **options).fetchall()
+                rows: list[tuple[Any, ...]] = self._cursor.execute(sql, parameters, **options).fetchall()
         except self._dialect.loaded_dbapi.Error as exc:
-            broken = self._dialect.is_disconnect(exc, self._connection, None)
+            broken = self._dialect.is_disconnect(exc, self._cursor.connection, None)
             if broken:
                 self.close()
             raise self._told(exc, broken=broken) from exc
@@ -185,9 +208,13 @@ class Writer:
         pooled.detach()
         if self._db.is_sqlite:
             connection.isolation_level = None
-        else:
-            connection.autocommit = True
-        return connection
+            return connection.cursor()
+        from psycopg import RawCursor  # there is a connection, so the extra is installed
+
+        connection.autocommit = True
+        return RawCursor(
+            connection
+        )  # takes the SQL as it is: looking for marks in it costs more than sending it
 
     def _told(self, exc: Exception, *, broken: bool) -> DBAPIError:
         """Return the exception that SQLAlchemy would have raised, without the values of the row."""
@@ -236,6 +263,16 @@ def _prepare_sqlite(engine: Engine) -> None:
         # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later cannot be refused.
         if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def statements_within(seconds: float) -> Iterator[None]:
+    """Let PostgreSQL end every statement that this thread runs in the block after so long, with a DatabaseError."""
+    token = _statement_seconds.set(seconds)
+    try:
+        yield
+    finally:
+        _statement_seconds.reset(token)
 
 
 def give_way(tx: Tx, *, seconds: float) -> None:

@@ -76,7 +76,7 @@ def _troubles(runtime: Runtime) -> list[dict[str, Any]]:
 
 
 def _ailing(runtime: Runtime) -> list[dict[str, Any]]:
-    """Connections whose provider is ``down`` or whose plugin is ``failing``: the others work on."""
+    """Connections whose provider is ``down``, whose plugin is ``failing``, whose settings are ``stale``: others work on."""
     now = runtime.clock.now()
     try:
         with runtime.db.read() as tx:

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any, TextIO
 
 import structlog
@@ -72,10 +73,19 @@ def with_request_id(app: WSGIApplication, *, new_id: Callable[[], str]) -> WSGIA
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             return start_response(status, [*headers, ("X-Request-Id", request_id)], *rest)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
             return app(environ, start)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
 
     return wrapped
+
+
+def numbered(prefix: str) -> Callable[[], str]:
+    """Return what makes ids: ``prefix``, which names the process, and a number. Nobody has to be unable to guess them."""
+    numbers = count(1)
+    return lambda: f"{prefix}-{next(numbers)}"
 
 
 def _shared() -> list[Callable[[WrappedLogger, str, EventDict], Any]]:

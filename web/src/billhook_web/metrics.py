@@ -21,7 +21,7 @@ from billhook.plugins import PluginStatus
 from billhook_web.db import DatabaseError
 from billhook_web.runtime import Runtime
 from billhook_web.services.breaker import BreakerState
-from billhook_web.stores import conditions, reconcile, vitals
+from billhook_web.stores import conditions, endpoints, reconcile, retention, vitals, webhook_log
 from billhook_web.stores.vitals import Vitals
 
 _OUT = (PluginStatus.ERROR, PluginStatus.INCOMPATIBLE, PluginStatus.MISSING)
@@ -149,7 +149,50 @@ def _breakers(runtime: Runtime) -> Iterator[Metric]:
     yield breakers
 
 
-SOURCES: tuple[Callable[[Runtime], Iterator[Metric]], ...] = (_plugins, _database, _providers, _breakers)
+def _retention(runtime: Runtime) -> Iterator[Metric]:
+    try:
+        with runtime.db.read() as tx:
+            oldest = retention.oldest_body(tx)
+    except DatabaseError:
+        return  # said above
+    about = "How long ago the oldest delivery was processed whose body is still kept; 0: none."
+    yield _age("billhook_oldest_body_age_seconds", about, oldest, runtime.clock.now())
+
+
+def _webhooks(runtime: Runtime) -> Iterator[Metric]:
+    try:
+        with runtime.db.read() as tx:
+            known, open_, oldest = (
+                endpoints.counts(tx),
+                webhook_log.undelivered_by_status(tx),
+                webhook_log.oldest_pending(tx),
+            )
+    except DatabaseError:
+        return  # said above
+    receivers = _gauge(
+        "billhook_webhook_endpoints",
+        "Receivers of webhooks; failing: enabled, and the last attempt failed.",
+        "state",
+    )
+    for state, number in known.items():
+        receivers.add_metric([state], float(number))
+    about = "Webhooks not yet delivered; waiting: behind an earlier one; held: the endpoint is disabled."
+    deliveries = _gauge("billhook_webhook_deliveries", about, "status")
+    for status, number in open_.items():
+        deliveries.add_metric([status], float(number))
+    yield from (receivers, deliveries)
+    yield _age("billhook_webhook_oldest_pending_age_seconds", "Age of the oldest webhook to be sent; 0: none.",
+               oldest, runtime.clock.now())  # fmt: skip
+
+
+SOURCES: tuple[Callable[[Runtime], Iterator[Metric]], ...] = (
+    _plugins,
+    _database,
+    _providers,
+    _retention,
+    _breakers,
+    _webhooks,
+)
 """What is asked at each scrape. A source must be quick and must not raise."""
 
 

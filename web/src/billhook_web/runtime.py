@@ -11,27 +11,41 @@ import dramatiq
 from billhook.clock import Clock, SystemClock, new_token
 from billhook.errors import ConfigInvalid
 from billhook.hookspecs import HttpClients
-from billhook.http import ApiClient, Timeouts, redact
-from billhook.plugins import PATIENCE, Installed, Patience, Registry, load_plugins
+from billhook.http import ApiClient, Post, Sender, Timeouts
+from billhook.plugins import PATIENCE, BuiltinPolicies, Installed, Patience, Registry, load_plugins
 from billhook_web.broker import make_broker
 from billhook_web.db import Database
+from billhook_web.sealing import Sealer
+from billhook_web.services.access_policies import PolicyBook
 from billhook_web.services.collecting import Collecting
 from billhook_web.services.collection import CollectionRules
-from billhook_web.services.connections import Connections, all_secrets, connect, connection_problems
+from billhook_web.services.connecting import Connecting, connection_problems
+from billhook_web.services.connections import Connections
 from billhook_web.services.customers import Customers
+from billhook_web.services.deciding import Deciding
 from billhook_web.services.delivery import Delivery
+from billhook_web.services.dispatching import Dispatcher
+from billhook_web.services.erasure import Erasure
 from billhook_web.services.gates import Gates
+from billhook_web.services.hiding import Hider
 from billhook_web.services.intake import Intake
 from billhook_web.services.jobs import Jobs
+from billhook_web.services.judging import Judge
 from billhook_web.services.leases import Leases
+from billhook_web.services.leasing import Leasing
 from billhook_web.services.meters import Meters
 from billhook_web.services.paying import Paying
 from billhook_web.services.processing import Processing
+from billhook_web.services.publishing import publish
+from billhook_web.services.receivers import Receivers
 from billhook_web.services.reconcile import Reconciler
 from billhook_web.services.recording import Recorder
+from billhook_web.services.renewal import Renewal
+from billhook_web.services.retention import Retention
 from billhook_web.services.sightings import Looking
+from billhook_web.services.vault import Vault
 from billhook_web.services.verifying import Verifier
-from billhook_web.settings import Configuration, named_connections, read_configuration
+from billhook_web.settings import Configuration, HostSettings, named_connections, read_configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +60,23 @@ class Runtime:
     connections: Connections
     intake: Intake
     recorder: Recorder
+    judge: Judge
+    deciding: Deciding
     processing: Processing
     delivery: Delivery
     customers: Customers
     collecting: Collecting
     paying: Paying
     reconciler: Reconciler
+    receivers: Receivers
+    dispatcher: Dispatcher
     meters: Meters
     breakers: Gates
+    leasing: Leasing
+    sealer: Sealer
+    renewal: Renewal
+    retention: Retention
+    erasure: Erasure
     hide: Callable[[str], str]  # takes every configured secret out of a text
 
     @property
@@ -94,71 +117,143 @@ def read_and_check(env: Mapping[str, str]) -> Configuration:
 def build_runtime(
     configuration: Configuration, *, clock: Clock | None = None, http: HttpClients = http_clients,
     installed: Iterable[Installed] | None = None, patience: Patience = PATIENCE, time_limit: timedelta | None = None,
+    post: Post | None = None,
 ) -> Runtime:  # fmt: skip
     """Put a host together.
 
     :param patience: how long plugins are waited for at start-up.    :param time_limit: how long one piece of work may
-        take; None: as long as a lease allows.
+        take; None: as long as a lease allows.    :param post: sends webhooks; None: over the network, checked.
     :raises ConfigInvalid: with every problem.
     """
     clock = clock or SystemClock()
     host = configuration.host
-    wanted = {connection.plugin for connection in configuration.connections} | set(host.plugins_allow)
     leases = Leases.of(host.lease_length(), time_limit=time_limit)
-    registry = load_plugins(wanted, denied=host.plugins_deny, installed=installed, patience=patience)
-    registry.register(CollectionRules(host.schedule()), "billhook-collection", essential=True)
+    registry = _plugins(configuration, installed=installed, patience=patience)
     db = Database(host.sqlalchemy_url())
-    connections = connect(configuration, registry, clock=clock, http=leases.bounded(http), db=db)
-    hide = _hider(_secrets(configuration, connections))
-    recorder = Recorder(connections, registry)
-    collecting = Collecting(
-        clock=clock, connections=connections, recorder=recorder, public_url=host.public_url, new_token=new_token
-    )  # fmt: skip
-    jobs = Jobs(clock=clock, connections=connections, recorder=recorder, collecting=collecting)
+    hide, sealer = Hider(host.secrets()), host.sealer()
+    connections, renewal = _connected(
+        configuration, registry, clock=clock, http=leases.bounded(http), db=db, sealer=sealer, hide=hide
+    )
+    judge = Judge(book=_policies(registry), publish=publish)
+    recorder = Recorder(connections, registry, judge)
     meters = Meters()
     gates = Gates(db=db, clock=clock, limit=host.calls_at_a_time(), redact=hide)
-    delivery = Delivery(
-        db=db, clock=clock, jobs=jobs, redact=hide, meters=meters, gates=gates, lease=leases.length
-    )
-    processing = Processing(
-        db=db, clock=clock, connections=connections, recorder=recorder, redact=hide, meters=meters,
-        gates=gates, lease=leases.length,
+    working = _Working(
+        db=db, clock=clock, connections=connections, recorder=recorder, redact=hide, meters=meters, gates=gates,
+        lease=leases.length,
     )  # fmt: skip
-    reconciler = Reconciler(
-        db=db, clock=clock, connections=connections, recorder=recorder,
-        looking=Looking(db=db, processing=processing), redact=hide, every=host.reconciles_every(),
-    )  # fmt: skip
+    collecting, delivery = working.collecting_and_delivery(public_url=host.public_url)
+    processing = working.processing()
     return Runtime(
         configuration=configuration,
         clock=clock,
         db=db,
-        broker=make_broker(
-            host.redis_url.get_secret_value() if host.redis_url else None, time_limit=leases.time_limit
-        ),
+        broker=_broker(host, leases),
         registry=registry,
         connections=connections,
         intake=Intake(db, verify=Verifier(fault=gates.fault).verify),
         recorder=recorder,
+        judge=judge,
+        deciding=Deciding(db=db, clock=clock, judge=judge),
         processing=processing,
         delivery=delivery,
         customers=Customers(db=db, clock=clock, connections=connections),
         collecting=collecting,
-        paying=Paying(db=db, clock=clock, connections=connections, deliver=delivery.deliver),
-        reconciler=reconciler,
+        paying=Paying(db=db, clock=clock, connections=connections, deliver=delivery.deliver, ask=gates.ask),
+        reconciler=working.reconciler(processing, every=host.reconciles_every()),
+        receivers=Receivers(db=db, clock=clock, sealer=sealer, allowed=host.webhook_targets()),
+        dispatcher=working.dispatcher(sealer, post or Sender(allowed=host.webhook_targets())),
         meters=meters,
         breakers=gates,
+        retention=Retention(db=db, clock=clock, keep=host.keeps_bodies(), meters=meters),
+        erasure=Erasure(db=db, clock=clock, recorder=recorder),
+        leasing=Leasing(db=db, sealer=sealer, issuer=host.public_url),
+        sealer=sealer,
+        renewal=renewal,
         hide=hide,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Working:
+    """What everything that works in the background is made with."""
+
+    db: Database
+    clock: Clock
+    connections: Connections
+    recorder: Recorder
+    redact: Callable[[str], str]
+    meters: Meters
+    gates: Gates
+    lease: timedelta
+
+    def collecting_and_delivery(self, *, public_url: str) -> tuple[Collecting, Delivery]:
+        collecting = Collecting(
+            clock=self.clock, connections=self.connections, recorder=self.recorder, public_url=public_url,
+            new_token=new_token,
+        )  # fmt: skip
+        jobs = Jobs(
+            clock=self.clock, connections=self.connections, recorder=self.recorder, collecting=collecting
+        )
+        return collecting, Delivery(
+            db=self.db, clock=self.clock, jobs=jobs, redact=self.redact, meters=self.meters, gates=self.gates,
+            lease=self.lease,
+        )  # fmt: skip
+
+    def processing(self) -> Processing:
+        return Processing(
+            db=self.db, clock=self.clock, connections=self.connections, recorder=self.recorder, redact=self.redact,
+            meters=self.meters, gates=self.gates, lease=self.lease,
+        )  # fmt: skip
+
+    def dispatcher(self, sealer: Sealer, post: Post) -> Dispatcher:
+        return Dispatcher(
+            db=self.db, clock=self.clock, sealer=sealer, post=post, redact=self.redact, meters=self.meters
+        )
+
+    def reconciler(self, processing: Processing, *, every: timedelta | None) -> Reconciler:
+        looking = Looking(db=self.db, processing=processing)
+        return Reconciler(
+            db=self.db, clock=self.clock, connections=self.connections, recorder=self.recorder, looking=looking,
+            redact=self.redact, every=every, gates=self.gates,
+        )  # fmt: skip
+
+
+def _plugins(
+    configuration: Configuration, *, installed: Iterable[Installed] | None, patience: Patience
+) -> Registry:
+    host = configuration.host
+    wanted = {connection.plugin for connection in configuration.connections} | set(host.plugins_allow)
+    registry = load_plugins(wanted, denied=host.plugins_deny, installed=installed, patience=patience)
+    registry.register(CollectionRules(host.schedule()), "billhook-collection", essential=True)
+    registry.register(BuiltinPolicies(), "billhook-policies", essential=True)
+    return registry
+
+
+def _broker(host: HostSettings, leases: Leases) -> dramatiq.Broker:
+    url = host.redis_url.get_secret_value() if host.redis_url else None
+    return make_broker(url, time_limit=leases.time_limit)
+
+
+def _policies(registry: Registry) -> PolicyBook:
+    book = PolicyBook()
+    book.offer(registry.access_policies(book.context()))
+    return book
+
+
+def _connected(
+    configuration: Configuration, registry: Registry,
+    *, clock: Clock, http: HttpClients, db: Database, sealer: Sealer, hide: Hider,
+) -> tuple[Connections, Renewal]:  # fmt: skip
+    vault = Vault(db=db, clock=clock, sealer=sealer)
+    connecting = Connecting(
+        configuration=configuration, registry=registry, clock=clock, http=http, db=db, vault=vault, hide=hide
     )
-
-
-def _hider(secrets: tuple[str, ...]) -> Callable[[str], str]:
-    """Return a function that takes the secrets out of a text. Unlike a partial it shows none when it is printed."""
-
-    def hide(text: str) -> str:
-        return redact(text, secrets)
-
-    return hide
-
-
-def _secrets(configuration: Configuration, connections: Connections) -> tuple[str, ...]:
-    return (*configuration.host.secrets(), *all_secrets(connections))
+    try:
+        connections, marks = connecting.all()
+    except ConfigInvalid:
+        db.close()  # it was asked for stored secrets
+        raise
+    return connections, Renewal(
+        connecting=connecting, connections=connections, marks=marks, db=db, clock=clock
+    )

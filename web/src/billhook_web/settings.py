@@ -12,9 +12,11 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
-from billhook.config import ConnectionConfig, load_connection, secrets_of
+from billhook.config import ConnectionConfig, Secrets, load_connection, secrets_of
 from billhook.dunning import RetrySchedule, parse_duration
 from billhook.errors import ConfigInvalid, Problem
+from billhook.http import AllowedTargets
+from billhook_web.sealing import Sealer
 
 NEVER: Final = "never"
 """What says that something is not to be done at any time. An empty variable is one that is not set."""
@@ -47,8 +49,14 @@ class HostSettings(ConnectionConfig):
     public_url: str = Field(
         "http://127.0.0.1:8080", description="where customers and providers reach this host"
     )
-    api_key: SecretStr | None = Field(
-        None, description="first API key with all scopes; at least 16 characters"
+    api_key: Secrets = Field(
+        (),
+        description="first API key with all scopes, at least 16 characters; several, comma-separated, while it is rotated",
+    )
+    secret_key: Secrets = Field(
+        (),
+        description="key that seals stored secrets, from 'billhook secrets new-key', the same for every process; "
+        "several, comma-separated, while it is changed: the first seals, all open",
     )
     config: str | None = Field(None, description="path of billhook.toml")
     retry_schedule: str = Field(
@@ -58,6 +66,16 @@ class HostSettings(ConnectionConfig):
     reconcile_every: str = Field(
         "PT1H",
         description="how often providers are asked what was missed, as an ISO 8601 duration; never: not by itself",
+    )
+    keep_bodies: str = Field(
+        "P90D",
+        description="how long what was received is kept as it came, as an ISO 8601 duration, then only its facts; never: "
+        "it is not pruned",
+    )
+    webhook_allow_hosts: Words = Field(
+        (),
+        description="where webhooks may go besides public https addresses: host names, addresses and networks, "
+        "comma-separated, for instance hooks.internal,10.1.0.0/16",
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     plugins_allow: Words = Field((), description="plugins to load although no connection uses them")
@@ -90,9 +108,21 @@ class HostSettings(ConnectionConfig):
 
     @field_validator("api_key")
     @classmethod
-    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 16:
+    def _is_long(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < 16 for key in value):
             raise ValueError("it has fewer than 16 characters")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_key(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        Sealer.of(secret.get_secret_value() for secret in value)
+        return value
+
+    @field_validator("webhook_allow_hosts")
+    @classmethod
+    def _are_targets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        AllowedTargets.of(value)
         return value
 
     @field_validator("retry_schedule")
@@ -122,6 +152,13 @@ class HostSettings(ConnectionConfig):
             raise ValueError("it is shorter than a minute")
         return value
 
+    @field_validator("keep_bodies")
+    @classmethod
+    def _is_span(cls, value: str) -> str:
+        if value != NEVER and parse_duration(value) < timedelta(hours=1):
+            raise ValueError("it is shorter than an hour")
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _is_level(cls, value: str) -> str:
@@ -137,6 +174,14 @@ class HostSettings(ConnectionConfig):
         home.mkdir(parents=True, exist_ok=True)
         return f"sqlite:///{home / 'billhook.sqlite3'}"
 
+    def sealer(self) -> Sealer:
+        """Return what seals stored secrets; without a key it refuses to."""
+        return Sealer.of(secret.get_secret_value() for secret in self.secret_key)
+
+    def webhook_targets(self) -> AllowedTargets:
+        """Return where webhooks may go besides public addresses."""
+        return AllowedTargets.of(self.webhook_allow_hosts)
+
     def patience_with_unknown(self) -> timedelta:
         """Return how long the outcome of a call may stay unknown before an operator is told."""
         return parse_duration(self.unknown_deadline)
@@ -148,6 +193,10 @@ class HostSettings(ConnectionConfig):
     def reconciles_every(self) -> timedelta | None:
         """Return how often providers are asked what was missed; None: never by itself."""
         return None if self.reconcile_every == NEVER else parse_duration(self.reconcile_every)
+
+    def keeps_bodies(self) -> timedelta | None:
+        """Return how long bodies of deliveries are kept; None: they are not pruned."""
+        return None if self.keep_bodies == NEVER else parse_duration(self.keep_bodies)
 
     def secrets(self) -> tuple[str, ...]:
         """Return what must never show: every secret, and the passwords inside the URLs."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -161,15 +162,17 @@ def _length(environ: Mapping[str, Any]) -> int:
 
 
 def _environ_headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    headers = {
-        name[5:].replace("_", "-").lower(): value
-        for name, value in environ.items()
-        if name.startswith("HTTP_")
-    }
+    headers = {_header(name): value for name, value in environ.items() if name.startswith("HTTP_")}
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(name):
-            headers[name.replace("_", "-").lower()] = environ[name]
+            headers[_header(name)] = environ[name]
     return headers
+
+
+@lru_cache(maxsize=512)
+def _header(name: str) -> str:
+    """Return a header's name in lower case; the same few come with every delivery."""
+    return name.removeprefix("HTTP_").replace("_", "-").lower()
 
 
 def _take(ingress: Ingress, name: str) -> Response:

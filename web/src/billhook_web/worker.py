@@ -13,6 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from billhook_web.actors import BackgroundWork, Wake
 from billhook_web.app import create_operations_app
 from billhook_web.runtime import Runtime
+from billhook_web.services.renewal import Watch
 
 STOP_SECONDS = 30.0
 """How long work that was begun may take after the process was told to stop."""
@@ -28,8 +29,11 @@ def run(runtime: Runtime) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     work = BackgroundWork(runtime, Wake(runtime))
+    watch = Watch(runtime.renewal)
     work.start()
+    watch.start()
     stop.wait()
+    watch.stop()
     work.stop(timeout=STOP_SECONDS)
 
 

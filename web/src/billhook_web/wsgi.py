@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from multiprocessing.util import Finalize
 from typing import Any
-
-from werkzeug.exceptions import RequestTimeout
 
 from billhook.clock import new_token
 from billhook_web import logs
@@ -23,6 +20,7 @@ from billhook_web.bell import Bell
 from billhook_web.bodies import in_time
 from billhook_web.logs import WSGIApplication
 from billhook_web.runtime import Runtime, build_runtime, read_and_check
+from billhook_web.services.renewal import Watch
 from billhook_web.stores import schema
 from billhook_web.webhooks import Ingress, in_front
 
@@ -35,8 +33,13 @@ DRAIN_BYTES = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
 
 
-def create(*, background: bool | None = None) -> WSGIApplication:
-    """Return the host, serving and working until the process ends.
+WORKING = 16
+"""Requests worked on at a time, unless the server says otherwise."""
+
+
+def create(*, background: bool | None = None, working: int = WORKING) -> WSGIApplication:
+    """Return the host, serving and working until the process ends. Its server needs :data:`billhook_web.bodies.BODIES`
+    threads more than ``working``.
 
     :param background: do the background work in this process; None: when there is no Redis.
     :raises billhook.errors.ConfigInvalid: with everything that is wrong with the configuration.
@@ -53,9 +56,12 @@ def create(*, background: bool | None = None) -> WSGIApplication:
     if runtime.embedded if background is None else background:
         work = BackgroundWork(runtime, wake)
         work.start()
+    watch = Watch(runtime.renewal)
+    watch.start()
     # Unlike atexit, this also runs at the end of a forked worker process of a server.
-    Finalize(None, _stop, args=(runtime, work, bell), exitpriority=10)
-    return logs.with_request_id(in_time(read_to_the_end(app)), new_id=new_token)
+    Finalize(None, _stop, args=(runtime, work, bell, watch), exitpriority=10)
+    served = in_time(app, working=working, drain=read_to_the_end)
+    return logs.with_request_id(served, new_id=logs.numbered(new_token(size=9)))
 
 
 def read_to_the_end(app: WSGIApplication) -> WSGIApplication:
@@ -75,8 +81,7 @@ def read_to_the_end(app: WSGIApplication) -> WSGIApplication:
 
         answer = app(environ, start)
         if refused:
-            with suppress(RequestTimeout):  # it has its answer; the rest is not worth waiting for
-                _drain(environ["wsgi.input"])
+            _drain(environ["wsgi.input"])
         return answer
 
     return wrapped
@@ -91,8 +96,9 @@ def _drain(body: Any) -> None:
         left -= len(chunk)
 
 
-def _stop(runtime: Runtime, work: BackgroundWork | None, bell: Bell) -> None:
+def _stop(runtime: Runtime, work: BackgroundWork | None, bell: Bell, watch: Watch) -> None:
     bell.close()
+    watch.stop()
     if work is not None:
         work.stop(timeout=STOP_SECONDS)
     runtime.close()

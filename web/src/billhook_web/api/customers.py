@@ -13,10 +13,10 @@ from billhook_web.api import fields as check
 from billhook_web.api import serialise
 from billhook_web.api.describing import page
 from billhook_web.api.fields import Choice, Text
-from billhook_web.api.host import host, needs, runtime
+from billhook_web.api.host import host, needs, note_action, runtime
 from billhook_web.api.paging import ByTime, answer_page, cut, encode, filter_text
 from billhook_web.api.parsing import Blueprint, Input, invalid, is_clean
-from billhook_web.api.schemas import CustomerSchema
+from billhook_web.api.schemas import CustomerSchema, ErasedSchema
 from billhook_web.stores import accounts
 from billhook_web.stores.accounts import SyncStatus
 
@@ -107,6 +107,23 @@ def list_customers(query: dict[str, Any]) -> Response:
     shown, last = cut(rows, limit)
     cursor = encode(last.created_at, last.customer.id) if last else None
     return answer_page([serialise.customer(row) for row in shown], cursor)
+
+
+@blueprint.route("/customers/<any_text:customer_id>/personal-data", methods=["DELETE"])
+@needs("customers:write")
+@blueprint.response(200, ErasedSchema)
+def erase_personal_data(customer_id: str) -> Response:
+    """Erase what names a person: name, e-mail, address, tax id, and everything received that holds them.
+
+    Ids, amounts, dates and refs stay, so the books do not change. Providers are not told: erase it there as well. What
+    they send later is kept without personal data until you register the customer again.
+    """
+    if not is_clean(customer_id):
+        raise NotFound("There is no such customer here.")
+    erased = runtime().erasure.erase(
+        customer_id, note=lambda tx: note_action(tx, "customer.erase", customer_id)
+    )
+    return jsonify(serialise.erased(erased))
 
 
 def _check_id(customer_id: str) -> None:

@@ -69,7 +69,8 @@ def get_event(query: dict[str, Any], event_id: int) -> Response:
         if row is None:
             raise NotFound("There is no such event here.")
         facts = [serialise.fact(fact) for fact in lookup.facts_of_delivery(tx, event_id)]
-    body = row.body.decode("utf-8", "replace") if query["include"] == "body" else None
+    wanted = query["include"] == "body" and row.has_body
+    body = row.body.decode("utf-8", "replace") if wanted else None
     return jsonify({**serialise.event(row), "facts": facts, "body": body})
 
 

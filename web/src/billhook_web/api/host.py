@@ -21,6 +21,7 @@ MAX_BODY: Final = 256 * 1024
 
 _EXTENSION: Final = "billhook"
 View = TypeVar("View", bound=Callable[..., Any])
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,18 @@ def runtime() -> Runtime:
     return host().runtime
 
 
-def needs(scope: str) -> Callable[[View], View]:
-    """Let in only callers whose key has ``scope``; asked before anything of the request is read."""
+def needs(scope: str, *, largest: int = MAX_BODY) -> Callable[[View], View]:
+    """Let in only callers whose key has ``scope``; asked before anything of the request is read.
+
+    :param largest: bytes a body may have.
+    """
     if scope not in SCOPES:
         raise ValueError(f"{scope!r} is no scope")
 
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            request.max_content_length = MAX_BODY
+            request.max_content_length = largest
             key = authorize(runtime(), request.headers.get("Authorization"), scope=scope)
             g.scopes, g.key_id, g.key_name = key.scopes, key.id, key.name
             return view(*args, **kwargs)
@@ -77,6 +81,11 @@ def note_action(tx: Tx, action: str, subject: object, **detail: Any) -> None:
     """Write into the audit what the caller does, in the transaction that does it."""
     at, actor = runtime().clock.now(), f"key:{g.key_id} {g.key_name}"
     audit.add(tx, at=at, actor=actor, action=action, subject=subject, detail=detail)
+
+
+def ask(connection: str, call: Callable[[], Answer]) -> Answer:
+    """Call a provider for the caller, who waits: at once refused, with a time to come back, while it is down."""
+    return runtime().breakers.ask(connection, call)
 
 
 def may(scope: str) -> bool:

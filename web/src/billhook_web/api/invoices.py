@@ -13,7 +13,7 @@ from billhook.provider import SupportsInvoicePdf
 from billhook_web.api import serialise
 from billhook_web.api.describing import page
 from billhook_web.api.fields import Choice
-from billhook_web.api.host import host, needs, note_action, runtime
+from billhook_web.api.host import ask, host, needs, note_action, runtime
 from billhook_web.api.parsing import Blueprint
 from billhook_web.api.schemas import CollectionSchema, InvoiceDetailSchema, InvoiceSchema
 from billhook_web.api.things import ThingsQuery, find, list_things, read_ref
@@ -63,7 +63,7 @@ def get_invoice_pdf(ref: str) -> Response:
     engine = runtime().connections.engine(invoice.ref.connection)
     if not isinstance(engine, SupportsInvoicePdf):
         raise Unsupported(f"{engine.info.title} has no PDFs of invoices.")
-    pdf = engine.invoice_pdf(invoice.ref)
+    pdf = ask(invoice.ref.connection, lambda: engine.invoice_pdf(invoice.ref))
     if pdf is None:
         return Response(status=202, headers={"Retry-After": str(PDF_RETRY_SECONDS)})
     name = "".join(c if c.isascii() and c.isalnum() else "-" for c in invoice.number or invoice.ref.id)

@@ -29,6 +29,7 @@ class EventSchema(ma.Schema):
     received_at = instant()
     due_at = instant("when it is processed (again)", null=True)
     processed_at = instant(null=True)
+    body_pruned_at = instant("since when only its facts are kept", null=True)
     error = text(null=True)
 
 
@@ -45,7 +46,7 @@ class EventDetailSchema(EventSchema):
     """A delivery with what it told us."""
 
     facts = many(FactSchema)
-    body = text("as it was received; only with include=body", null=True)
+    body = text("as it was received; only with include=body, and until it is pruned", null=True)
 
 
 class ReplayedSchema(ma.Schema):
@@ -141,6 +142,8 @@ class ConnectionHealthSchema(ma.Schema):
     fault_count = whole("what its plugin raised, or returned against the contract, in all")
     fault = text("the last of them", null=True)
     fault_at = instant(null=True)
+    notice = text("what an operator must do about its settings; it works on with those it has", null=True)
+    notice_at = instant(null=True)
 
 
 class ConnectionSchema(ma.Schema):
@@ -183,6 +186,7 @@ class InputErrorSchema(ma.Schema):
     field = text("path of the field, parts joined by dots; empty: the whole")
     message = text()
     allowed = fields.List(fields.String(), metadata={"description": "what would have been right"})
+    did_you_mean = fields.String(metadata={"description": "the known word that is most like it"})
 
 
 class ProblemSchema(ma.Schema):
@@ -195,6 +199,7 @@ class ProblemSchema(ma.Schema):
     request_id = fields.String(metadata={"description": "names this request in the log"})
     field = fields.String(metadata={"description": "what clashes"})
     code = fields.String(metadata={"description": "the provider's own word"})
+    limit = fields.Integer(metadata={"description": "of a 413: how much is taken"})
     errors = fields.List(
         fields.Nested(InputErrorSchema), metadata={"description": "every field that is wrong"}
     )

@@ -30,6 +30,7 @@ def event(row: InboxRow) -> Plain:
         "received_at": instant(row.received_at),
         "due_at": instant(row.due_at) if row.status == "received" else None,
         "processed_at": instant(row.processed_at),
+        "body_pruned_at": instant(row.body_pruned_at),
         "error": row.error,
     }
 
@@ -155,6 +156,8 @@ def _health(value: Condition | None) -> Plain:
         "fault_count": value.faults if value else 0,
         "fault": value.fault if value else None,
         "fault_at": instant(value.fault_at) if value else None,
+        "notice": value.notice if value else None,
+        "notice_at": instant(value.notice_at) if value else None,
     }
 
 

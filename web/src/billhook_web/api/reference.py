@@ -12,6 +12,7 @@ from werkzeug.routing import BaseConverter
 
 from billhook_web.actors import Wake
 from billhook_web.api import (
+    access_simulations,
     audit,
     connections,
     customers,
@@ -21,6 +22,7 @@ from billhook_web.api import (
     payments,
     reconcile,
     subscriptions,
+    webhook_endpoints,
 )
 from billhook_web.api.host import Host, install_host
 from billhook_web.api.operation_schemas import ProblemSchema
@@ -82,6 +84,8 @@ def register_api(app: Flask, runtime: Runtime, wake: Wake) -> None:
         reconcile,
         connections,
         audit,
+        webhook_endpoints,
+        access_simulations,
     ):
         api.register_blueprint(part.blueprint, url_prefix=PREFIX)
     app.register_blueprint(_pages(api))

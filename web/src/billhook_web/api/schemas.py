@@ -72,11 +72,26 @@ class CustomerSchema(ma.Schema):
     version = whole("counts your changes")
     created_at = instant()
     updated_at = instant()
+    erased_at = instant(
+        "since when personal data is erased; until you register the customer again", null=True
+    )
     provider_ids = fields.Dict(
         keys=fields.String(), values=fields.String(), required=True,
         metadata={"description": "connection → this customer's id there"},
     )  # fmt: skip
     sync = many(SyncSchema)
+
+
+class ErasedSchema(ma.Schema):
+    """What an erasure came to."""
+
+    customer = text("your own id")
+    at = instant()
+    facts = whole("that were emptied")
+    deliveries = whole("that were reduced to their facts")
+    unread = whole("of them: dead letters, which cannot be processed any more")
+    effects = whole("whose texts were cleaned")
+    audit = whole("entries of the audit whose details were cleaned")
 
 
 class SubscriptionSchema(ma.Schema):

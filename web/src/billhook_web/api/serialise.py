@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -25,6 +26,7 @@ from billhook.model import (
     Usage,
 )
 from billhook.money import Money
+from billhook_web.services.erasure import Erased
 from billhook_web.stores.accounts import CustomerRow, Sync
 
 Plain = dict[str, Any]
@@ -70,9 +72,15 @@ def customer(row: CustomerRow) -> Plain:
         "version": row.version,
         "created_at": instant(row.created_at),
         "updated_at": instant(row.updated_at),
+        "erased_at": instant(row.erased_at),
         "provider_ids": dict(who.provider_ids),
         "sync": [_sync(each) for each in row.syncs],
     }
+
+
+def erased(found: Erased) -> Plain:
+    """Write what an erasure came to."""
+    return {**asdict(found), "at": instant(found.at)}
 
 
 def address(value: Address) -> Plain:

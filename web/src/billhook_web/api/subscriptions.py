@@ -14,7 +14,7 @@ from billhook.provider import BillingEngine, CancelWhen, SupportsPlans, Supports
 from billhook_web.api import serialise
 from billhook_web.api.describing import page
 from billhook_web.api.fields import Choice, Text, read_instant
-from billhook_web.api.host import needs, note_action, runtime
+from billhook_web.api.host import ask, needs, note_action, runtime
 from billhook_web.api.paging import filter_text
 from billhook_web.api.parsing import Blueprint, Input, Told, invalid
 from billhook_web.api.schemas import PlanSchema, SubscriptionSchema, UsageSchema
@@ -90,7 +90,10 @@ def subscribe(said: dict[str, Any]) -> Response:
         if accounts.get_customer(tx, said["customer"]) is None:
             raise invalid("customer", "There is no such customer here; register it first.")
     _note("subscribe", f"{chosen.connection}:{said['id']}", plan=said["plan"])
-    made = engine.subscribe(customer_id=said["customer"], plan=said["plan"], external_id=said["id"])
+    made = ask(
+        chosen.connection,
+        lambda: engine.subscribe(customer_id=said["customer"], plan=said["plan"], external_id=said["id"]),
+    )
     response = jsonify(serialise.subscription(made))
     response.status_code = 201
     return response
@@ -105,7 +108,8 @@ def change_plan(said: dict[str, Any], ref: str) -> Response:
     found = _find(ref)
     engine = _engine_of(found)
     _note("change_plan", found.ref, plan=said["plan"])
-    return jsonify(serialise.subscription(engine.change_plan(found, plan=said["plan"])))
+    changed = ask(found.ref.connection, lambda: engine.change_plan(found, plan=said["plan"]))
+    return jsonify(serialise.subscription(changed))
 
 
 @blueprint.route("/subscriptions/<any_text:ref>/cancel", methods=["POST"])
@@ -117,7 +121,8 @@ def cancel(said: dict[str, Any], ref: str) -> Response:
     found = _find(ref)
     engine = _engine_of(found)
     _note("cancel", found.ref, when=str(said["when"]))
-    return jsonify(serialise.subscription(engine.cancel(found, when=said["when"])))
+    canceled = ask(found.ref.connection, lambda: engine.cancel(found, when=said["when"]))
+    return jsonify(serialise.subscription(canceled))
 
 
 @blueprint.route("/subscriptions/<any_text:ref>/undo-cancel", methods=["POST"])
@@ -128,7 +133,7 @@ def undo_cancel(ref: str) -> Response:
     found = _find(ref)
     engine = _engine_of(found)
     _note("undo_cancel", found.ref)
-    return jsonify(serialise.subscription(engine.undo_cancel(found)))
+    return jsonify(serialise.subscription(ask(found.ref.connection, lambda: engine.undo_cancel(found))))
 
 
 @blueprint.route("/subscriptions/<any_text:ref>/cancel-pending-change", methods=["POST"])
@@ -139,7 +144,7 @@ def cancel_pending_change(ref: str) -> Response:
     found = _find(ref)
     engine = _engine_of(found)
     _note("cancel_pending_change", found.ref)
-    engine.cancel_pending_change(found)
+    ask(found.ref.connection, lambda: engine.cancel_pending_change(found))
     return Response(status=204)
 
 
@@ -152,7 +157,10 @@ def get_usage(ref: str) -> Response:
     engine = runtime().connections.engine(found.ref.connection)
     if not isinstance(engine, SupportsUsage):
         raise Unsupported(f"{engine.info.title} meters no usage.")
-    used = engine.usage(customer_id=found.customer_id, external_id=found.external_id)
+    used = ask(
+        found.ref.connection,
+        lambda: engine.usage(customer_id=found.customer_id, external_id=found.external_id),
+    )
     return jsonify(serialise.usage(used))
 
 
@@ -166,11 +174,11 @@ def list_plans(query: dict[str, Any]) -> Response:
         engine = _chosen_engine(query["connection"])
         if not isinstance(engine, SupportsPlans):
             raise Unsupported(f"{engine.info.title} lists no plans.")
-        engines: list[object] = [engine]
+        engines: list[tuple[str, object]] = [(engine.connection, engine)]
     else:
-        engines = [connection.engine for connection in runtime().connections.engines()]
-    selling = [engine for engine in engines if isinstance(engine, SupportsPlans)]
-    plans = [serialise.plan(plan) for engine in selling for plan in engine.plans()]
+        engines = [(each.name, each.engine) for each in runtime().connections.engines()]
+    selling = [(name, engine) for name, engine in engines if isinstance(engine, SupportsPlans)]
+    plans = [serialise.plan(plan) for name, engine in selling for plan in ask(name, engine.plans)]
     return jsonify(data=plans, next_cursor=None)
 
 

@@ -6,16 +6,21 @@ import click
 
 from billhook_web.cli.audit import audit
 from billhook_web.cli.connections import connections
+from billhook_web.cli.customers import customers
 from billhook_web.cli.database import db
 from billhook_web.cli.demo import demo
 from billhook_web.cli.doctor import doctor
 from billhook_web.cli.effects import effects
+from billhook_web.cli.endpoints import endpoints
 from billhook_web.cli.events import events
 from billhook_web.cli.keys import keys
+from billhook_web.cli.leases import leases
 from billhook_web.cli.plugins import plugins
+from billhook_web.cli.prune import prune
 from billhook_web.cli.rebuild import rebuild
 from billhook_web.cli.reconcile import gaps, reconcile
 from billhook_web.cli.sandbox import sandbox
+from billhook_web.cli.secrets import secrets
 from billhook_web.cli.serving import serve, web, worker
 
 
@@ -40,11 +45,16 @@ for command in (
     connections,
     events,
     effects,
+    endpoints,
     reconcile,
     gaps,
     keys,
+    secrets,
+    leases,
     audit,
     rebuild,
+    prune,
+    customers,
     sandbox,
 ):
     main.add_command(command)

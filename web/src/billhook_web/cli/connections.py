@@ -75,7 +75,7 @@ def webhook_url(connection: Connection, runtime: Runtime) -> str | None:
 
 
 def _health(connection: Connection, runtime: Runtime) -> dict[str, Any]:
-    """Say how the connection does: ``ok``, ``out``, ``down`` (no answer from its provider), ``failing`` (its plugin)."""
+    """Say how the connection does: ``ok``, ``out``, ``down`` (no answer from its provider), ``failing`` (its plugin), ``stale`` (settings)."""
     from billhook_web.db import DatabaseError
     from billhook_web.stores import conditions
 
@@ -86,10 +86,11 @@ def _health(connection: Connection, runtime: Runtime) -> dict[str, Any]:
             found = conditions.of_all(tx).get(connection.name)
     except DatabaseError:
         return {"state": "unknown"}
-    trouble = found.trouble(runtime.clock.now()) if found else None
+    now = runtime.clock.now()
+    trouble = found.trouble(now) if found else None
     if found is None or trouble is None:
         return {"state": "ok"}
-    return {"state": trouble, "problem": found.reason if trouble == "down" else found.fault}
+    return {"state": trouble, "problem": found.told(now)}
 
 
 def _fields(connection: Connection, runtime: Runtime) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 
@@ -14,4 +16,5 @@ def demo(once: bool, port: int) -> None:
     """Play invoice, checkout, decline, retry, refund and outage between sandboxes, then stay up to be explored."""
     from billhook_web.demo import run
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: everything is taken down and removed
     raise SystemExit(run(once=once, port=port))

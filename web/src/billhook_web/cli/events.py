@@ -59,6 +59,8 @@ def show(event_id: int, body: bool, as_json: bool) -> None:
     if row is None:
         raise click.ClickException(f"There is no event {event_id}; see 'billhook events list'.")
     fields = _fields(row)
+    if body and not row.has_body:
+        raise click.ClickException(_why_no_body(row))
     if body:
         fields["body"] = row.body.decode("utf-8", "replace")
     print_one(fields, as_json=as_json)
@@ -91,6 +93,12 @@ def replay(event_ids: tuple[int, ...], all_dead: bool) -> None:
 
         done = with_progress(wanted, label="Replaying", do=replay_one)
     click.echo(f"{done} event{'' if done == 1 else 's'} will be processed again.")
+
+
+def _why_no_body(row: InboxRow) -> str:
+    if row.body_pruned_at is None:
+        return f"Event {row.id} came without a body: it is the answer to a question of ours."
+    return f"The body of event {row.id} was pruned at {row.body_pruned_at:%Y-%m-%d %H:%M:%SZ}; its facts are kept."
 
 
 def _require(db: Database, event_ids: tuple[int, ...]) -> None:
@@ -131,4 +139,5 @@ def _fields(row: InboxRow) -> dict[str, Any]:
         "facts": row.facts,
         "delivery_key": row.delivery_key,
         "error": row.error,
+        "body_pruned_at": row.body_pruned_at,
     }

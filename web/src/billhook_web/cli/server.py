@@ -52,6 +52,8 @@ def run(serving: Serving, *, on_listening: Callable[[], object]) -> None:
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
+    from billhook_web.bodies import BODIES
+
     address = _free_address(serving.host, serving.port)
     server = Granian(
         "billhook_web.wsgi",
@@ -59,7 +61,7 @@ def run(serving: Serving, *, on_listening: Callable[[], object]) -> None:
         port=serving.port,
         interface=Interfaces.WSGI,
         workers=1,
-        blocking_threads=serving.threads,
+        blocking_threads=serving.threads + BODIES,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(max_buffer_size=MAX_HEAD_BYTES),
         websockets=False,
@@ -69,17 +71,19 @@ def run(serving: Serving, *, on_listening: Callable[[], object]) -> None:
         log_dictconfig={"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}},
     )
     server.on_startup(on_listening)
-    server.serve(target_loader=partial(load, background=serving.background), wrap_loader=False)
+    server.serve(
+        target_loader=partial(load, background=serving.background, working=serving.threads), wrap_loader=False
+    )
 
 
-def load(*, background: bool) -> WSGIApplication:
+def load(*, background: bool, working: int) -> WSGIApplication:
     """Make the application in the serving process; called there by granian."""
     signal.signal(signal.SIGTERM, _leave)  # until granian takes over, which is when this returns
     signal.signal(signal.SIGINT, _leave)
     _follow_supervisor()
     from billhook_web.wsgi import create
 
-    return create(background=background)
+    return create(background=background, working=working)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

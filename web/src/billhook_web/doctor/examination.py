@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from billhook.hookspecs import HttpClients
-from billhook_web.doctor import clocks, host, providers, reach, work
+from billhook_web.doctor import clocks, host, providers, reach, receivers, sealing, work
 from billhook_web.doctor.clocks import DateHeaders
 from billhook_web.doctor.finding import Diagnosis
 from billhook_web.doctor.reach import Resolve, addresses
@@ -40,5 +40,7 @@ def _looks(given: Examination) -> Iterator[Diagnosis]:
     yield from clocks.skew(runtime, given.dates, database=usable)
     if usable:
         yield from host.api_keys(runtime)
+        yield from sealing.secrets(runtime)
         yield from providers.health(runtime)
         yield from work.waiting(runtime)
+        yield from receivers.all_well(runtime)

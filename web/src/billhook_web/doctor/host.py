@@ -95,7 +95,7 @@ def api_keys(runtime: Runtime) -> Iterator[Diagnosis]:
     """Look whether anybody may call the API."""
     with runtime.db.read() as tx:
         in_force = [key for key in accounts.list_api_keys(tx) if key.revoked_at is None]
-    if in_force or runtime.configuration.host.api_key is not None:
+    if in_force or runtime.configuration.host.api_key:
         yield ok("API", "There is a key in force.")
     else:
         fix = "Set BILLHOOK_API_KEY, or run 'billhook keys create NAME'."

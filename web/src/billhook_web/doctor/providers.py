@@ -14,6 +14,12 @@ from billhook_web.stores import conditions
 
 NOT_SET = "not set"
 
+_TROUBLES = {
+    "down": ("Its work waits: ", "Look at the provider's status page; calls go on by themselves."),
+    "failing": ("Its plugin failed: ", "Report it to the plugin's author."),
+    "stale": ("", "Correct the secret; running processes take it up within seconds."),
+}
+
 
 def settings(runtime: Runtime) -> Iterator[Diagnosis]:
     """Look for connections that receive webhooks and have no secret to verify them with."""
@@ -36,14 +42,8 @@ def health(runtime: Runtime) -> Iterator[Diagnosis]:
         found = known.get(each.name)
         trouble = found.trouble(now) if found else None
         if found and trouble:
-            what = (
-                f"Its work waits: {found.reason}"
-                if trouble == "down"
-                else f"Its plugin failed: {found.fault}"
-            )
-            fix = "Look at the provider's status page; calls go on by themselves."
-            fix = fix if trouble == "down" else "Report it to the plugin's author."
-            yield warning(f"connection {each.name}", what, fix)
+            beginning, fix = _TROUBLES[trouble]
+            yield warning(f"connection {each.name}", f"{beginning}{found.told(now)}", fix)
 
 
 def connections(runtime: Runtime) -> Iterator[Diagnosis]:

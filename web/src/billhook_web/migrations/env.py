@@ -9,8 +9,8 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
 from billhook_web.db import UTCDateTime
+from billhook_web.stores.all_tables import metadata
 from billhook_web.stores.schema import VERSION_TABLE
-from billhook_web.stores.tables import metadata
 
 
 def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:

@@ -17,6 +17,7 @@ from billhook.effects import collection_key
 from billhook.errors import Refused
 from billhook.model import Attempt, AttemptStatus, Customer, Invoice, InvoiceStatus, Mandate, Ref
 from billhook.money import Money
+from billhook.projections import WRITTEN_OFF
 from billhook.provider import BillingEngine, Collected, CollectRequest, CollectState, PaymentProvider
 from billhook_web.db import Tx
 from billhook_web.services import answers
@@ -76,6 +77,8 @@ class Collecting:
             return "The invoice is not to be paid: it is a draft or void."
         if invoice.balance == 0:
             return "Nothing is due on the invoice any more."
+        if WRITTEN_OFF in invoice.flags and not present:
+            return "The invoice is written off: only the customer may still pay it."
         others = [each for each in billing.attempts_of(tx, invoice_ref) if each.number != attempt]
         if any(each.status in (AttemptStatus.PROCESSING, AttemptStatus.UNKNOWN) for each in others):
             return "Another attempt is under way: its outcome decides whether this one is needed."

@@ -69,4 +69,6 @@ class Customers:
 
 
 def _all_well(row: CustomerRow) -> bool:
+    if row.erased_at is not None:
+        return False  # saying anything registers them again
     return all(sync.status in (SyncStatus.SYNCED, SyncStatus.PENDING) for sync in row.syncs)

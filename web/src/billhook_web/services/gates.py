@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import structlog
 
 from billhook.clock import Clock, monotonic
-from billhook.errors import Permanent, ProviderError, Refused
+from billhook.errors import Permanent, ProviderError, Refused, Temporary
 from billhook_web.broker import TimeLimitExceeded
 from billhook_web.db import Database, DatabaseError
 from billhook_web.services.breaker import Breaker, BreakerState
@@ -31,7 +31,21 @@ Waiter = tuple[str, int]
 """What waits for a free place: ``("effect", id)`` or ``("inbox", id)``."""
 
 PARKED_AT_MOST = 10_000  # rows beyond are woken by the sweeper
+ASKING_AT_MOST = 4
+"""Calls at a time to one connection for people who wait for the answer: each holds a thread that answers others."""
+
+ASKING_SECONDS = 2.0
+"""How long somebody waits for such a place."""
+
 FAULT_SECONDS = 10.0  # faults are told to the database at most this often: a stranger may cause them
+
+
+class Ask(Protocol):
+    """Calls a provider for somebody who waits for the answer."""
+
+    def __call__(self, connection: str, call: Callable[[], T], /) -> T:
+        """Return the answer; raises :class:`Temporary` at once while the provider is down, besides what it raises."""
+        ...
 
 
 class NotNow(Exception):
@@ -47,6 +61,7 @@ class NotNow(Exception):
 class _Gate:
     breaker: Breaker = field(default_factory=Breaker)
     running: int = 0
+    asking: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(ASKING_AT_MOST))
     parked: dict[Waiter, None] = field(default_factory=dict)
     told: BreakerState | None = None  # what the database has from this process
     faults: int = 0  # not yet told
@@ -54,12 +69,13 @@ class _Gate:
 
 
 class Visit:
-    """One place at a gate, given back when the block ends."""
+    """One place at a gate, given back when the block ends. ``counted`` False: a place for people, counted elsewhere."""
 
-    def __init__(self, gates: Gates, connection: str, *, probe: bool) -> None:
+    def __init__(self, gates: Gates, connection: str, *, probe: bool, counted: bool = True) -> None:
         self._gates = gates
         self._connection = connection
         self._probe = probe
+        self._counted = counted
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +83,7 @@ class Visit:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._gates._leave(self._connection, probe=self._probe)
+        self._gates._leave(self._connection, probe=self._probe, counted=self._counted)
 
     def call(self, ask: Callable[[], T]) -> T:
         """Call the provider through its plugin; how it ends is remembered, and raised on."""
@@ -122,18 +138,47 @@ class Gates:
 
     def enter(self, connection: str) -> Visit:
         """Take a place; raises :class:`NotNow`."""
-        now = self._clock.now()
         with self._lock:
             gate = self._gate(connection)
-            if gate.breaker.shut(now):
-                raise NotNow(connection, None if gate.breaker.probing else gate.breaker.probe_at)
-            if gate.running >= self._limit:
-                raise NotNow(connection, None)
-            probe = gate.breaker.state is not BreakerState.CLOSED
-            if probe:
-                gate.breaker = gate.breaker.probe(now)
+            probe = self._pass(connection, gate, free=gate.running < self._limit)
             gate.running += 1
         return Visit(self, connection, probe=probe)
+
+    def ask(self, connection: str, call: Callable[[], T], /) -> T:
+        """Call the provider for somebody who waits for the answer, beside the work in the background.
+
+        :raises Temporary: the provider is down, or others wait for it already; besides what ``call`` raises.
+        """
+        with self._lock:
+            places = self._gate(connection).asking
+        if not places.acquire(timeout=ASKING_SECONDS):
+            raise Temporary(f"{connection} is slow: others wait for it already.")
+        try:
+            with self._enter_beside(connection) as visit:
+                return visit.call(call)
+        finally:
+            places.release()
+
+    def _enter_beside(self, connection: str) -> Visit:
+        try:
+            with self._lock:
+                probe = self._pass(connection, self._gate(connection), free=True)
+        except NotNow as exc:
+            after = exc.until - self._clock.now() if exc.until else None
+            raise Temporary(f"{connection} does not answer.", retry_after=after) from exc
+        return Visit(self, connection, probe=probe, counted=False)
+
+    def _pass(self, connection: str, gate: _Gate, *, free: bool) -> bool:
+        """Let a call through and return whether it is the probe; raises :class:`NotNow`. The lock is held."""
+        now = self._clock.now()
+        if gate.breaker.shut(now):
+            raise NotNow(connection, None if gate.breaker.probing else gate.breaker.probe_at)
+        if not free:
+            raise NotNow(connection, None)
+        probe = gate.breaker.state is not BreakerState.CLOSED
+        if probe:
+            gate.breaker = gate.breaker.probe(now)
+        return probe
 
     def park(self, connection: str, waiter: Waiter) -> None:
         """Have a row woken when a place is free: at once, if it is by now."""
@@ -165,12 +210,12 @@ class Gates:
     def _gate(self, connection: str) -> _Gate:
         return self._gates.setdefault(connection, _Gate())
 
-    def _leave(self, connection: str, *, probe: bool) -> None:
+    def _leave(self, connection: str, *, probe: bool, counted: bool) -> None:
         """Give a place back and wake who waited for it. A ``probe`` that called nobody leaves its turn to the next."""
         now = self._clock.now()
         with self._lock:
             gate = self._gate(connection)
-            gate.running -= 1
+            gate.running -= counted
             if probe:
                 gate.breaker = replace(gate.breaker, probing=False, probe_at=now)
             if gate.breaker.shut(now):

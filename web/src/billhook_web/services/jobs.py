@@ -13,6 +13,7 @@ from typing import Any
 
 from billhook.clock import Clock
 from billhook.effects import (
+    CancelSubscription,
     CloseRefund,
     CollectInvoice,
     Effect,
@@ -35,7 +36,7 @@ from billhook.provider import (
     SupportsRefunds,
 )
 from billhook_web.db import Tx
-from billhook_web.services import answers
+from billhook_web.services import answers, cancelling
 from billhook_web.services.collecting import Collecting, Plan, Stale
 from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
 from billhook_web.services.recording import Recorder
@@ -88,6 +89,8 @@ class Jobs:
                 return effect.payment.connection
             case SyncCustomer():
                 return effect.connection
+            case CancelSubscription():
+                return effect.subscription.connection
             case RecordPayment() | RecordFailure() | IssueCreditNote() | CloseRefund():
                 return effect.invoice.connection
 
@@ -111,6 +114,8 @@ class Jobs:
                 return self._close_refund(effect)
             case SyncCustomer():
                 return self._sync_customer(tx, effect)
+            case CancelSubscription():
+                return self._cancel_subscription(tx, effect)
 
     def _collect(self, tx: Tx, effect: CollectInvoice, *, again: bool) -> Job | Skip:
         plan = self._collecting.plan(tx, effect.invoice, attempt=effect.attempt, present=effect.present)
@@ -238,6 +243,8 @@ class Jobs:
         row = accounts.get_customer(tx, effect.customer_id)
         if row is None:
             return Skip(why="The customer was removed.")
+        if row.erased_at is not None:
+            return Skip(why="The customer's personal data was erased.")
         engine = self._connections.engine(effect.connection)
         version = (
             row.version
@@ -266,6 +273,19 @@ class Jobs:
             return answers.ref(engine.upsert_customer(row.customer), effect.connection, "upsert_customer")
 
         return Job(call=call, record=record, refused=refused)
+
+    def _cancel_subscription(self, tx: Tx, effect: CancelSubscription) -> Job | Skip:
+        why = cancelling.not_needed(tx, effect)
+        if why is not None:
+            return Skip(why=why)
+        engine, found = cancelling.cancel(tx, self._connections, effect)
+        # The engine tells of the end itself, by a webhook: its answer is not a fact yet.
+        return Job(
+            call=lambda: engine.cancel(found, when=cancelling.when(effect)),
+            record=lambda _tx, _subscription: Outcome(
+                note=f"Ended because the customer is {effect.standing}."
+            ),
+        )
 
 
 def _refund_asked(effect: RefundPayment, ref: Ref) -> RefundChanged:

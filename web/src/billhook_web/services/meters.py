@@ -6,6 +6,7 @@ connections, kinds and outcomes: never a customer, a ref or an amount.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -46,6 +47,27 @@ class Meters:
             registry=self.registry,
         )
 
+        self._pruned = Counter(
+            "billhook_pruned",
+            "Rows that were pruned: bodies of deliveries, tries at effects, reconciliation gaps and runs.",
+            ("of",),
+            registry=self.registry,
+        )
+
+        self._webhooks = Histogram(
+            "billhook_webhook_attempt_seconds",
+            "Attempts to deliver a webhook, by what came of them.",
+            ("outcome",),
+            buckets=TRY_SECONDS,
+            registry=self.registry,
+        )
+        self._disabled = Counter(
+            "billhook_webhook_endpoints_given_up",
+            "Webhook endpoints the host disabled by itself, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
+
     def received(self, connection: str, *, repeated: bool) -> None:
         """Count a delivery that is stored."""
         self._received.labels(connection, "yes" if repeated else "no").inc()
@@ -61,3 +83,16 @@ class Meters:
     def effect(self, kind: str, *, outcome: str, seconds: float) -> None:
         """Count a try at an effect."""
         self._tries.labels(kind, str(outcome)).observe(seconds)
+
+    def pruned(self, counts: Mapping[str, int]) -> None:
+        """Count rows that were pruned, by what they were."""
+        for what, number in counts.items():
+            self._pruned.labels(what).inc(number)
+
+    def webhook(self, outcome: str, *, seconds: float) -> None:
+        """Count an attempt to deliver a webhook."""
+        self._webhooks.labels(outcome).observe(seconds)
+
+    def webhook_endpoint_disabled(self, reason: str) -> None:
+        """Count an endpoint that the host disabled."""
+        self._disabled.labels(str(reason)).inc()

@@ -8,13 +8,14 @@ from datetime import datetime
 from enum import StrEnum
 
 from billhook.clock import Clock, pause
-from billhook.effects import CollectInvoice
 from billhook.errors import Refused
 from billhook.model import Attempt, AttemptStatus, Invoice, InvoiceStatus, Payment, PaymentStatus, Ref
 from billhook.provider import SupportsCheckoutStatus
-from billhook_web.db import Database, Tx
+from billhook_web.db import Database
 from billhook_web.services.collecting import open_attempt
 from billhook_web.services.connections import Connections
+from billhook_web.services.gates import Ask
+from billhook_web.services.reattempt import plan_now
 from billhook_web.stores import billing, outbox
 from billhook_web.stores.outbox import EffectRow, EffectStatus
 
@@ -51,12 +52,13 @@ class Paying:
     """Answers for one pay link at a time."""
 
     def __init__(
-        self, *, db: Database, clock: Clock, connections: Connections, deliver: Callable[[int], object]
-    ) -> None:
+        self, *, db: Database, clock: Clock, connections: Connections, deliver: Callable[[int], object], ask: Ask
+    ) -> None:  # fmt: skip
         self._db = db
         self._clock = clock
         self._connections = connections
         self._deliver = deliver
+        self._ask = ask
 
     def view(self, token: str) -> PayView | None:
         """Return what the link shows now; None: there is no such link."""
@@ -99,12 +101,14 @@ class Paying:
         provider = self._connections.provider(attempt.connection)
         if not isinstance(provider, SupportsCheckoutStatus) or attempt.session is None:
             return attempt
-        return attempt if provider.checkout_usable(attempt.session) else None
+        session = attempt.session
+        return attempt if self._ask(attempt.connection, lambda: provider.checkout_usable(session)) else None
 
     def _new(self, invoice: Ref, known: tuple[Attempt, ...]) -> Attempt | None:
         """Open the attempt after the known ones through the outbox: a double click or a due retry is the same one."""
         with self._db.begin() as tx:
-            effect_id, first = self._plan(tx, invoice, _next_number(known))
+            asked = plan_now(tx, invoice, _next_number(known), present=True, now=self._clock.now())
+        effect_id, first = asked.effect or 0, asked.attempt
         row, attempt = self._look(effect_id, invoice, first)
         for wait in WAITS:
             if attempt is not None or not self._goes_on(row):
@@ -116,24 +120,6 @@ class Paying:
         if attempt is None and row is not None and row.status is EffectStatus.DEAD:
             raise Refused(row.error or "The payment provider refused.")
         return attempt
-
-    def _plan(self, tx: Tx, invoice: Ref, number: int) -> tuple[int, int]:
-        """Have an attempt made now; return its effect and its number.
-
-        The number of an effect that was needless once (paid, and opened again by a dispute) is passed over; a click
-        tries a dead one again.
-        """
-        now = self._clock.now()
-        effect = CollectInvoice(invoice=invoice, attempt=number, present=True)
-        added = outbox.add(tx, effect, now=now) or outbox.hasten(tx, effect, now=now)
-        row = None if added else outbox.find(tx, effect.key)
-        if row is None:
-            return added or 0, number
-        if row.status is EffectStatus.SUPERSEDED:
-            return self._plan(tx, invoice, number + 1)
-        if row.status is EffectStatus.DEAD:
-            outbox.retry(tx, row.id, now=now)
-        return row.id, number
 
     def _look(self, effect_id: int, invoice: Ref, first: int) -> tuple[EffectRow | None, Attempt | None]:
         with self._db.read() as tx:

@@ -10,7 +10,7 @@ import structlog
 
 from billhook.clock import Clock, jitter
 from billhook.errors import NotFound, PayloadInvalid, ProviderError, Refused
-from billhook.events import DisputeChanged, Event, PaymentEvent, Refetch, RefundChanged, all_to_json
+from billhook.events import DisputeChanged, Event, PaymentEvent, Refetch, RefundChanged
 from billhook.model import Ref
 from billhook.provider import WebhookSource
 from billhook_web.broker import TimeLimitExceeded
@@ -20,8 +20,9 @@ from billhook_web.services.gates import Gates, NotNow
 from billhook_web.services.guarded import GuardedSource
 from billhook_web.services.meters import Meters
 from billhook_web.services.recording import Recorder
-from billhook_web.stores import billing, inbox
+from billhook_web.stores import billing, inbox, told
 from billhook_web.stores.inbox import InboxRow
+from billhook_web.stores.ledger import Statement
 
 log = structlog.get_logger(__name__)
 
@@ -66,16 +67,33 @@ class Processing:
         return ()
 
     def _process(self, row: InboxRow) -> tuple[int, ...]:
-        source = GuardedSource(self._connections.source(row.connection), self._gates)
-        said, fetched = self._understand(source, row.body)
+        said, fetched = self._meaning(row)
+        kept = told.merge(told.read(row.told, heard_at=row.received_at), fetched)
         now = self._clock.now()
         with self._db.begin() as tx:
-            applied = self._recorder.apply(tx, [*said, *fetched], now=row.received_at, inbox_id=row.id)
-            told = all_to_json(fetched) if fetched else None
-            inbox.finish(tx, row.id, now=now, facts=applied.new, told=told)
+            applied = self._recorder.enter(
+                tx, [*said, *kept], now=row.received_at, inbox_id=row.id, known_at=now
+            )
+            forget = applied.about_erased and row.has_body
+            kept = list(applied.said) if applied.about_erased else kept
+            text = told.write(kept) if kept else row.told
+            inbox.finish(tx, row.id, now=now, facts=applied.new, told=text, forget_body=forget)
         self._meters.processed(row.connection, lag=now - row.received_at)
         log.info("inbox.processed", inbox_id=row.id, connection=row.connection, facts=applied.new)
         return applied.effects
+
+    def _meaning(self, row: InboxRow) -> tuple[list[Statement], list[Statement]]:
+        """Return what a delivery says and what was fetched besides; nothing more when only its facts are kept.
+
+        :raises PayloadInvalid: its body was erased before it was understood.
+        """
+        if not row.has_body:
+            if row.told is None:
+                raise PayloadInvalid("its body was erased with a customer's personal data")
+            return [], []
+        source = GuardedSource(self._connections.source(row.connection), self._gates)
+        said, fetched = self._understand(source, row.body)
+        return _statements(said, row), _statements(fetched, row)
 
     def _understand(self, source: WebhookSource, body: bytes) -> tuple[list[Event], list[Event]]:
         """Return what the body says, and what had to be asked for: the answers are kept, they cannot be had again."""
@@ -86,10 +104,10 @@ class Processing:
 
     def missing_payments(self, source: WebhookSource, events: Sequence[Event]) -> list[Event]:
         """A refund or dispute names only its payment: ask for one we never heard of, to learn its invoice."""
-        told = {event.ref for event in events if isinstance(event, PaymentEvent)}
+        heard = {event.ref for event in events if isinstance(event, PaymentEvent)}
         named = {event.payment for event in events if isinstance(event, RefundChanged | DisputeChanged)}
         with self._db.read() as tx:
-            missing = [ref for ref in sorted(named - told) if billing.payments.get(tx, ref) is None]
+            missing = [ref for ref in sorted(named - heard) if billing.payments.get(tx, ref) is None]
         return [event for ref in missing for event in self._ask_for_payment(source, ref)]
 
     def _ask_for_payment(self, source: WebhookSource, payment: Ref) -> Sequence[Event]:
@@ -120,6 +138,10 @@ class Processing:
         with self._db.begin() as tx:
             inbox.bury(tx, row.id, now=self._clock.now(), error=self._redact(error))
         log.warning("inbox.dead", inbox_id=row.id, connection=row.connection, attempts=row.attempts)
+
+
+def _statements(events: Sequence[Event], row: InboxRow) -> list[Statement]:
+    return [Statement.of(event, heard_at=row.received_at) for event in events]
 
 
 def backoff(attempts: int) -> timedelta:

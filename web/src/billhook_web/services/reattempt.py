@@ -1,9 +1,10 @@
-"""Asking for another attempt to collect an invoice, because a person wants one now."""
+"""Asking for another attempt to collect an invoice, because a person wants one now: by the API, or at the pay page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from billhook.clock import Clock
 from billhook.effects import CollectInvoice
@@ -15,7 +16,7 @@ from billhook_web.stores import billing, outbox
 from billhook_web.stores.outbox import EffectStatus
 
 _UNDER_WAY = (AttemptStatus.PLANNED, AttemptStatus.PROCESSING, AttemptStatus.UNKNOWN)
-_CLOSED = (EffectStatus.DONE, EffectStatus.SUPERSEDED)
+_WAITING = (EffectStatus.PENDING, EffectStatus.DEAD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,35 @@ def reattempt(
         if running is not None:
             return Reattempt(attempt=running.number, planned=False, effect=None)
         last = max((each.number for each in attempts), default=0)
-        return _plan(tx, invoice_ref, last + 1, clock)
+        return plan_now(tx, invoice_ref, last + 1, present=False, now=clock.now())
+
+
+def plan_now(tx: Tx, invoice: Ref, number: int, *, present: bool, now: datetime) -> Reattempt:
+    """Have an attempt made now: ``number``, planned, hastened or taken up again, or the next that is not used up.
+
+    :param present: the customer is there to pay.
+    """
+    while True:
+        effect = CollectInvoice(invoice=invoice, attempt=number, present=present)
+        added = outbox.add(tx, effect, now=now)
+        if added is not None:
+            return Reattempt(attempt=number, planned=True, effect=added)
+        if present:
+            outbox.hasten(tx, effect, now=now)  # whoever planned it did not know that the customer would come
+        row = outbox.find(tx, effect.key)
+        if row is not None and not _used_up(tx, invoice, number, row.status):
+            waits = row.status in _WAITING
+            if waits:
+                outbox.retry(tx, row.id, now=now)
+            return Reattempt(attempt=number, planned=waits, effect=row.id)
+        number += 1
+
+
+def _used_up(tx: Tx, invoice: Ref, number: int, status: EffectStatus) -> bool:
+    """Say whether an effect is closed without an attempt to show for it: it was needless once, and is needed again."""
+    if status is EffectStatus.DONE:  # perhaps a moment ago, by somebody else
+        return all(each.number != number for each in billing.attempts_of(tx, invoice))
+    return status is EffectStatus.SUPERSEDED
 
 
 def _check(invoice: Invoice | None, ref: Ref) -> None:
@@ -65,20 +94,3 @@ def _check(invoice: Invoice | None, ref: Ref) -> None:
 def _under_way(attempts: tuple[Attempt, ...], clock: Clock) -> Attempt | None:
     running = [each for each in attempts if each.status in _UNDER_WAY]
     return running[-1] if running else open_attempt(attempts, now=clock.now())
-
-
-def _plan(tx: Tx, invoice: Ref, number: int, clock: Clock) -> Reattempt:
-    """Plan the attempt, or have the one that waits or died made now. A number whose effect is closed is used up."""
-    now = clock.now()
-    effect = CollectInvoice(invoice=invoice, attempt=number)
-    effect_id = outbox.add(tx, effect, now=now)
-    while effect_id is None:
-        row = outbox.find(tx, effect.key)
-        if row is not None and row.status not in _CLOSED:
-            outbox.retry(tx, row.id, now=now)
-            return Reattempt(
-                attempt=effect.attempt, planned=row.status is not EffectStatus.RUNNING, effect=row.id
-            )
-        effect = CollectInvoice(invoice=invoice, attempt=effect.attempt + 1)
-        effect_id = outbox.add(tx, effect, now=now)
-    return Reattempt(attempt=effect.attempt, planned=True, effect=effect_id)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from billhook.errors import NotFound, PayloadInvalid
-from billhook.events import Event, Refetch, all_from_json
+from billhook.events import Refetch
 from billhook_web.db import Database, Tx
 from billhook_web.services.connections import Connections
 from billhook_web.services.recording import Recorder
-from billhook_web.stores import inbox, shadow
+from billhook_web.stores import inbox, shadow, told
 from billhook_web.stores.inbox import TOLD, Heard
+from billhook_web.stores.ledger import Statement
 from billhook_web.stores.shadow import Difference
 
 BATCH = 200
@@ -50,11 +51,9 @@ def rebuild(
     with db.begin() as tx:
         with shadow.hidden_behind_shadows(tx):
             for heard in _all(tx):
-                events = _meaning(connections, heard)
-                unheard += events is None
-                applied = recorder.apply(
-                    tx, events or (), now=heard.received_at, inbox_id=heard.id, plan=False
-                )
+                said = _meaning(connections, heard)
+                unheard += said is None
+                applied = recorder.enter(tx, said or (), now=heard.received_at, inbox_id=heard.id, plan=False)
                 deliveries, facts = deliveries + 1, facts + applied.new
                 progress(1)
         found = tuple(shadow.differences(tx, limit=SHOWN))
@@ -71,13 +70,14 @@ def _all(tx: Tx) -> Iterable[Heard]:
         last = batch[-1].id
 
 
-def _meaning(connections: Connections, heard: Heard) -> list[Event] | None:
+def _meaning(connections: Connections, heard: Heard) -> list[Statement] | None:
     """Read a delivery again, without asking anybody; None when it cannot be read any more."""
-    told = all_from_json(heard.told) if heard.told else []
-    if heard.type == TOLD:
-        return told
+    kept = told.read(heard.told, heard_at=heard.received_at)
+    if heard.type == TOLD or heard.pruned_at is not None:
+        return kept
     try:
         parts = connections.source(heard.connection).parse(heard.body)
     except (NotFound, PayloadInvalid):
         return None
-    return [*(part for part in parts if not isinstance(part, Refetch)), *told]
+    said = [part for part in parts if not isinstance(part, Refetch)]
+    return [*(Statement.of(event, heard_at=heard.received_at) for event in said), *kept]

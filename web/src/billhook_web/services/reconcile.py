@@ -20,6 +20,8 @@ from billhook.provider import ReconcilePage, ReconcileWindow
 from billhook_web.db import Database, DatabaseError
 from billhook_web.services import gaps
 from billhook_web.services.connections import Connections
+from billhook_web.services.gates import Gates
+from billhook_web.services.listing import GatedList
 from billhook_web.services.processing import backoff
 from billhook_web.services.recording import Recorder
 from billhook_web.services.sightings import Look, Looking, ReconciledSource, can_list
@@ -94,13 +96,14 @@ class Reconciler:
 
     def __init__(
         self, *, db: Database, clock: Clock, connections: Connections, recorder: Recorder, looking: Looking,
-        redact: Callable[[str], str], every: timedelta | None, wait: Callable[[float], None] = pause,
+        gates: Gates, redact: Callable[[str], str], every: timedelta | None, wait: Callable[[float], None] = pause,
     ) -> None:  # fmt: skip
         self._db = db
         self._clock = clock
         self._connections = connections
         self._recorder = recorder
         self._looking = looking
+        self._gates = gates
         self._redact = redact
         self._every = every
         self._first_at = clock.now() + min(every or FIRST_PAUSE, FIRST_PAUSE)
@@ -295,7 +298,7 @@ class Reconciler:
         source = self._connections.source(name)
         if not can_list(source):
             raise Unsupported(f"The plugin of connection {name!r} cannot list what its provider holds.")
-        return source
+        return GatedList(source, self._gates)
 
 
 def _due_at(run: Run | None, every: timedelta, *, first_at: datetime) -> datetime:

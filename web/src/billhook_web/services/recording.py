@@ -6,7 +6,7 @@ computed from *all* facts known about it (:mod:`billhook.projections`), and effe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -22,9 +22,6 @@ from billhook.events import (
     PaymentEvent,
     RefundChanged,
     SubscriptionEvent,
-    all_to_json,
-    dated,
-    fact_key,
 )
 from billhook.model import (
     Attempt,
@@ -52,9 +49,11 @@ from billhook.projections import (
 )
 from billhook_web.db import Tx, lock
 from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
-from billhook_web.stores import accounts, billing, inbox, ledger, outbox
+from billhook_web.services.judging import Judge
+from billhook_web.services.personal import without_personal_data
+from billhook_web.stores import accounts, billing, inbox, ledger, outbox, told
 from billhook_web.stores.billing import Row
-from billhook_web.stores.ledger import About
+from billhook_web.stores.ledger import About, Statement
 
 _ATTEMPT_AFTER = {
     PaymentStatus.SUCCEEDED: AttemptStatus.SUCCEEDED,
@@ -66,18 +65,35 @@ _ATTEMPT_AFTER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What applying facts came to: how many were new, and the effects that were planned."""
+    """What applying facts came to: how many were new, and the effects that were planned.
+
+    ``said`` is all that was said, as it is kept. ``about_erased``: some of it is about a person whose personal data was
+    erased, and was taken out.
+    """
 
     new: int
     effects: tuple[int, ...]
+    said: tuple[Statement, ...] = ()
+    about_erased: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """A statement and what it is about. ``erased``: a person whose data was erased, so it is kept without."""
+
+    said: Statement
+    about: About
+    inbox_id: int | None = None
+    erased: bool = False
 
 
 class Recorder:
     """Enters facts and keeps the projections."""
 
-    def __init__(self, connections: Connections, registry: Registry) -> None:
+    def __init__(self, connections: Connections, registry: Registry, judge: Judge | None = None) -> None:
         self._connections = connections
         self._registry = registry
+        self._judge = judge
 
     def apply(
         self,
@@ -92,32 +108,73 @@ class Recorder:
 
         ``plan`` False: what has to happen because of them was planned when they were first heard.
         """
-        facts = [dated(event, heard_at=now) for event in events]
-        lock(tx, (f"payment/{payment}" for payment in map(_payment_of, facts) if payment))
-        placed = [(fact, self._about(tx, fact)) for fact in facts]
-        lock(tx, (f"invoice/{about.invoice}" for _, about in placed if about.invoice))
-        lock(tx, (f"customer/{about.customer_id}" for _, about in placed if about.customer_id))
-        new = [
-            (fact, about) for fact, about in placed if ledger.add(tx, fact, about, inbox_id=inbox_id, now=now)
-        ]
-        for fact, about in new:
-            self._project(tx, fact, about, now=now)
-        effects = [effect for fact, about in new if plan for effect in self._plan(tx, fact, about, now=now)]
-        return Applied(new=len(new), effects=tuple(effects))
+        said = [Statement.of(event, heard_at=now) for event in events]
+        return self.enter(tx, said, now=now, inbox_id=inbox_id, plan=plan)
+
+    def enter(
+        self,
+        tx: Tx,
+        said: Iterable[Statement],
+        *,
+        now: datetime,
+        inbox_id: int | None = None,
+        plan: bool = True,
+        known_at: datetime | None = None,
+    ) -> Applied:
+        """As :meth:`apply`, for facts that are dated and have their keys.
+
+        ``known_at`` is when they count as known for decisions about access; None: ``now``.
+        """
+        placed = [replace(each, inbox_id=inbox_id) for each in self._place(tx, said)]
+        return self._enter(tx, placed, now=now, plan=plan, known_at=known_at)
 
     def hear(self, tx: Tx, events: Iterable[Event], *, now: datetime) -> Applied:
         """Apply facts that came without a delivery, in answer to a question of ours.
 
         What is new in them is kept in the inbox like a delivery, so that the ledger can be made again from there.
         """
-        facts = [dated(event, heard_at=now) for event in events]
-        known = ledger.known(tx, [fact_key(fact) for fact in facts])
-        new = [fact for fact in facts if fact_key(fact) not in known]
-        for connection in sorted({fact.ref.connection for fact in new}):
-            told = all_to_json(fact for fact in new if fact.ref.connection == connection)
-            key = sha256(f"{now.isoformat()} {told}".encode()).hexdigest()
-            inbox.add_told(tx, connection=connection, key=f"told/{key}", told=told, now=now)
-        return self.apply(tx, facts, now=now)
+        placed = self._place(tx, [Statement.of(event, heard_at=now) for event in events])
+        known = ledger.known(tx, [each.said.key for each in placed])
+        new = [each.said for each in placed if each.said.key not in known]
+        kept_in: dict[str, int | None] = {}
+        for connection in sorted({said.fact.ref.connection for said in new}):
+            text = told.write(said for said in new if said.fact.ref.connection == connection)
+            key = sha256(f"{now.isoformat()} {text}".encode()).hexdigest()
+            kept_in[connection] = inbox.add_told(
+                tx, connection=connection, key=f"told/{key}", told=text, now=now
+            )
+        placed = [replace(each, inbox_id=kept_in.get(each.said.fact.ref.connection)) for each in placed]
+        return self._enter(tx, placed, now=now)
+
+    def recompute(self, tx: Tx, changed: Iterable[tuple[Event, About]], *, now: datetime) -> None:
+        """Compute anew what facts of the ledger touch that were changed there; nothing happens because of it."""
+        for fact, about in changed:
+            self._project(tx, fact, about, now=now)
+
+    def _enter(
+        self,
+        tx: Tx,
+        placed: Sequence[_Placed],
+        *,
+        now: datetime,
+        plan: bool = True,
+        known_at: datetime | None = None,
+    ) -> Applied:
+        new = [
+            each for each in placed if ledger.add(tx, each.said, each.about, inbox_id=each.inbox_id, now=now)
+        ]
+        for each in _last_of_each(new):
+            self._project(tx, each.said.fact, each.about, now=now)
+        effects = tuple(self._planned(tx, new, now=now)) if plan else ()
+        if self._judge is not None:
+            told = [(each.said.key, each.about) for each in new]
+            effects += self._judge.told(tx, told, now=known_at or now, act=plan)
+        return Applied(
+            new=len(new),
+            effects=effects,
+            said=tuple(each.said for each in placed),
+            about_erased=any(each.erased for each in placed),
+        )
 
     def adopt(self, tx: Tx, payment: Ref, invoice: Ref, *, now: datetime) -> tuple[int, ...]:
         """Tie a payment to the invoice an attempt made it for, when its facts name none; return effects to wake.
@@ -129,9 +186,11 @@ class Recorder:
         if not ledger.tie(tx, str(payment), str(invoice)):
             return ()
         self._project_invoice(tx, invoice)
-        told = [fact for fact in ledger.about_payment(tx, str(payment)) if isinstance(fact, PaymentEvent)]
+        own = [fact for fact in ledger.about_payment(tx, str(payment)) if isinstance(fact, PaymentEvent)]
         about = About(subject=str(payment), connection=payment.connection, invoice=str(invoice))
-        return tuple(effect for fact in told for effect in self._plan(tx, fact, about, now=now))
+        snapshot = self._snapshot_of(tx, about)
+        effects = tuple(effect for fact in own for effect in self._plan(tx, fact, snapshot, now=now))
+        return effects + (self._judge.told(tx, [("", about)], now=now) if self._judge is not None else ())
 
     def snapshot(self, tx: Tx, invoice: Ref) -> Snapshot:
         """Return an invoice with everything that hangs on it."""
@@ -150,6 +209,18 @@ class Recorder:
         )
 
     # --- placing: what is this fact about? -----------------------------------------------------------------------
+
+    def _place(self, tx: Tx, said: Iterable[Statement]) -> list[_Placed]:
+        """Find what each statement is about, and lock that; take out what must not be known of an erased customer."""
+        said = list(said)
+        payments = [_payment_of(each.fact) for each in said]
+        lock(tx, (f"payment/{payment}" for payment in payments if payment))
+        placed = [_Placed(said=each, about=self._about(tx, each.fact)) for each in said]
+        lock(tx, (f"invoice/{each.about.invoice}" for each in placed if each.about.invoice))
+        lock(tx, (f"customer/{each.about.customer_id}" for each in placed if each.about.customer_id))
+        if not accounts.any_erased(tx):
+            return placed
+        return [_without_personal_data(each) if _is_erased(tx, each) else each for each in placed]
 
     def _about(self, tx: Tx, fact: Event) -> About:
         ref = fact.ref
@@ -354,8 +425,16 @@ class Recorder:
 
     # --- planning: what has to happen? ---------------------------------------------------------------------------
 
-    def _plan(self, tx: Tx, fact: Event, about: About, *, now: datetime) -> list[int]:
-        snapshot = self._snapshot_of(tx, about)
+    def _planned(self, tx: Tx, entered: Iterable[_Placed], *, now: datetime) -> Iterator[int]:
+        """Plan what each fact calls for, looking at how things stand after all of them."""
+        snapshots: dict[About | str, Snapshot] = {}
+        for each in entered:
+            place = each.about.invoice or each.about
+            if place not in snapshots:
+                snapshots[place] = self._snapshot_of(tx, each.about)
+            yield from self._plan(tx, each.said.fact, snapshots[place], now=now)
+
+    def _plan(self, tx: Tx, fact: Event, snapshot: Snapshot, *, now: datetime) -> list[int]:
         planned = (outbox.add(tx, effect, now=now) for effect in self._registry.effects_for(fact, snapshot))
         return [effect_id for effect_id in planned if effect_id is not None]
 
@@ -373,11 +452,37 @@ class Recorder:
         )
 
 
+def _last_of_each(entered: Sequence[_Placed]) -> list[_Placed]:
+    """Return one fact of each thing that is computed anew: all are in the ledger by now, so once is enough."""
+    last: dict[tuple[bool, str], _Placed] = {}
+    for each in reversed(entered):
+        about = each.about
+        alone = isinstance(each.said.fact, CustomerObserved | SubscriptionEvent | MandateChanged)
+        thing = about.subject if alone else about.invoice or about.payment or about.subject
+        last.setdefault((alone, thing), each)
+    return list(reversed(last.values()))
+
+
 def _payment_of(fact: Event) -> Ref | None:
     """The payment a fact belongs to: itself, or the one that is refunded or disputed."""
     if isinstance(fact, PaymentEvent):
         return fact.ref
     return fact.payment if isinstance(fact, RefundChanged | DisputeChanged) else None
+
+
+def _is_erased(tx: Tx, placed: _Placed) -> bool:
+    """Say whether a fact is about an erased customer: named, or known by its payment or by the id at its provider."""
+    fact, about = placed.said.fact, placed.about
+    return accounts.is_erased(
+        tx,
+        customer_id=about.customer_id,
+        payment=about.payment,
+        provider_id=(about.connection, getattr(fact, "provider_customer", None)),
+    )
+
+
+def _without_personal_data(placed: _Placed) -> _Placed:
+    return replace(placed, said=without_personal_data(placed.said), erased=True)
 
 
 def _credit_note_named_by(refund: RefundChanged) -> Ref | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billhook_web.db import Database
-from billhook_web.stores import inbox, outbox
+from billhook_web.stores import inbox, outbox, outgoing
 
 BATCH = 200
 
@@ -17,12 +17,14 @@ class Due:
 
     inbox: tuple[tuple[int, datetime], ...]
     effects: tuple[tuple[int, datetime], ...]
+    webhooks: tuple[tuple[int, datetime], ...]  # endpoints, not deliveries
 
 
 def sweep(db: Database, *, now: datetime) -> Due:
-    """Find, by index, at most :data:`BATCH` deliveries and effects that are due and not taken."""
+    """Find, by index, at most :data:`BATCH` deliveries and effects that are due and not taken, and whom webhooks are due for."""
     with db.read() as tx:
         return Due(
             inbox=tuple(inbox.due(tx, now=now, limit=BATCH)),
             effects=tuple(outbox.due(tx, now=now, limit=BATCH)),
+            webhooks=tuple(outgoing.due_endpoints(tx, now=now)),
         )

@@ -14,7 +14,7 @@ from sqlalchemy import or_, select, tuple_, update
 from billhook.model import Address, Customer
 from billhook_web.db import Tx
 from billhook_web.stores.filtering import insert_new
-from billhook_web.stores.tables import api_keys, customer_links, customer_syncs, customers
+from billhook_web.stores.tables import api_keys, customer_links, customer_syncs, customers, payments
 
 Fields = Mapping[str, Any]
 """A customer's fields as plain JSON; ``address`` is a mapping. A key that is absent was never said."""
@@ -51,6 +51,7 @@ class CustomerRow:
     created_at: datetime
     updated_at: datetime
     syncs: tuple[Sync, ...] = ()
+    erased_at: datetime | None = None
 
 
 def get_customer(tx: Tx, customer_id: str) -> CustomerRow | None:
@@ -112,9 +113,32 @@ def put_customer(
         "email": merged.get("email"),
         "version": version,
         "updated_at": now,
+        "erased_at": None if given is not None else row.erased_at,
     }
     tx.execute(update(customers).where(customers.c.id == customer_id).values(**values))
     return int(version)
+
+
+def any_erased(tx: Tx) -> bool:
+    """Say whether there is a customer whose personal data was erased."""
+    return (
+        tx.execute(select(customers.c.id).where(customers.c.erased_at.is_not(None)).limit(1)).first()
+        is not None
+    )
+
+
+def is_erased(
+    tx: Tx, *, customer_id: str | None, payment: str | None, provider_id: tuple[str, str | None]
+) -> bool:
+    """Say whether the customer's personal data was erased: by our id, by a payment, or by connection and id there."""
+    owners = select(payments.c.customer_id).where(payments.c.ref == payment)
+    link = (customer_links.c.connection == provider_id[0]) & (customer_links.c.provider_id == provider_id[1])
+    linked = select(customer_links.c.customer_id).where(link)
+    ways = [customers.c.id == customer_id]
+    ways += [customers.c.id.in_(owners)] if payment else []
+    ways += [customers.c.id.in_(linked)] if provider_id[1] else []
+    statement = select(customers.c.id).where(customers.c.erased_at.is_not(None), or_(*ways))
+    return tx.execute(statement.limit(1)).first() is not None
 
 
 def merge(given: Fields, observed: Fields) -> dict[str, Any]:
@@ -164,6 +188,7 @@ def _customer_row(row: Any, links: Mapping[str, str], syncs: Sequence[Sync]) -> 
         created_at=row.created_at,
         updated_at=row.updated_at,
         syncs=tuple(syncs),
+        erased_at=row.erased_at,
     )
 
 

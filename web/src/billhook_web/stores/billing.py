@@ -94,6 +94,8 @@ class Projection(Generic[T]):
 
     def of_payments(self, tx: Tx, payments: Sequence[Ref]) -> tuple[T, ...]:
         """Return what belongs to any of the payments, by ref."""
+        if not payments:
+            return ()
         return self._where(tx, self._table.c.payment.in_([str(payment) for payment in payments]))
 
     def of_customer(self, tx: Tx, customer_id: str) -> tuple[T, ...]:

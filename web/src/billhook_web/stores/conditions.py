@@ -22,6 +22,7 @@ class Condition:
     """One connection's health. ``state`` is the breaker's; ``reason``: the failure that opened it.
 
     ``faults`` counts what its plugin raised or returned against the contract, ``fault`` is the last of them.
+    ``notice`` is what an operator must do about its settings while it works on with those it has.
     """
 
     connection: str
@@ -33,16 +34,32 @@ class Condition:
     faults: int = 0
     fault: str | None = None
     fault_at: datetime | None = None
+    notice: str | None = None
+    notice_at: datetime | None = None
 
     def is_faulty(self, now: datetime) -> bool:
         """Tell whether its plugin failed lately."""
         return self.fault_at is not None and now - self.fault_at < FAULT_SHOWN
 
     def trouble(self, now: datetime) -> str | None:
-        """Say in one word what is wrong: the provider is ``down``, the plugin is ``failing``."""
+        """Say in one word what is wrong: the provider is ``down``, the plugin ``failing``, the settings ``stale``."""
         if self.state != "closed":
             return "down"
-        return "failing" if self.is_faulty(now) else None
+        if self.is_faulty(now):
+            return "failing"
+        return "stale" if self.notice else None
+
+    def told(self, now: datetime) -> str | None:
+        """Say in a sentence what :meth:`trouble` says in a word."""
+        match self.trouble(now):
+            case "down":
+                return self.reason
+            case "failing":
+                return self.fault
+            case "stale":
+                return self.notice
+            case _:
+                return None
 
 
 def put(tx: Tx, condition: Condition) -> None:
@@ -66,6 +83,16 @@ def add_faults(tx: Tx, connection: str, *, count: int, fault: str, now: datetime
     )
     faults = connection_health.c.faults + count
     _put(tx, connection, {"faults": faults, "fault": fault, "fault_at": now})
+
+
+def put_notice(tx: Tx, connection: str, *, notice: str | None, now: datetime) -> None:
+    """Say what an operator must do about a connection's settings; None: nothing any more."""
+    if notice is not None:
+        fresh = {"connection": connection, "state": "closed", "failures": 0, "faults": 0, "changed_at": now}
+        tx.execute(insert_new(tx, connection_health).values(**fresh))
+    t = connection_health
+    at = None if notice is None else now
+    tx.execute(update(t).where(t.c.connection == connection).values(notice=notice, notice_at=at))
 
 
 def of_all(tx: Tx) -> Mapping[str, Condition]:

@@ -60,6 +60,7 @@ class Gathering:
         self._lock = threading.Lock()
         self._queue: list[_Row] = []
         self._led = False
+        self._statements: dict[int, str] = {}
 
     def add(self, *, connection: str, delivery: Delivery, body: bytes, now: datetime) -> int | None:
         """Store a delivery durably and return its id; None when this connection has had it already.
@@ -117,20 +118,22 @@ class Gathering:
     def _insert(self, rows: Sequence[_Row]) -> None:
         """Insert in one order for everybody, so that two processes never wait for each other."""
         ordered = sorted(rows, key=lambda row: (row.connection, row.delivery.key))
-        stored = self._writer.execute(
-            self._sql(len(rows)), [value for row in ordered for value in self._values(row)]
-        )
+        statement = self._statements.get(len(rows)) or self._statement(len(rows))
+        stored = self._writer.execute(statement, [value for row in ordered for value in self._values(row)])
         ids = {(connection, key): inbox_id for inbox_id, connection, key in stored}
         for row in rows:
             row.inbox_id = ids.pop((row.connection, row.delivery.key), None)
             row.error = None
 
-    def _sql(self, count: int) -> str:
-        marks = "(" + ", ".join([self._writer.mark] * len(_COLUMNS)) + ")"
-        return (
-            f"INSERT INTO inbox ({', '.join(_COLUMNS)}) VALUES {', '.join([marks] * count)} "  # noqa: S608 - no input
+    def _statement(self, count: int) -> str:
+        width = len(_COLUMNS)
+        marks = self._writer.marks(count * width)
+        values = ", ".join(f"({', '.join(marks[at : at + width])})" for at in range(0, len(marks), width))
+        self._statements[count] = (
+            f"INSERT INTO inbox ({', '.join(_COLUMNS)}) VALUES {values} "  # noqa: S608 - no input
             "ON CONFLICT DO NOTHING RETURNING id, connection, delivery_key"
         )
+        return self._statements[count]
 
     def _values(self, row: _Row) -> tuple[object, ...]:
         at, key = self._stored_time(row.at), row.delivery

@@ -44,6 +44,18 @@ class InboxRow:
     due_at: datetime | None = None
     processed_at: datetime | None = None
     error: str | None = None
+    told: str | None = None
+    pruned_at: datetime | None = None
+
+    @property
+    def has_body(self) -> bool:
+        """False: there never was one, or only its facts are kept, in ``told``."""
+        return self.pruned_at is None and self.type != TOLD
+
+    @property
+    def body_pruned_at(self) -> datetime | None:
+        """When the body was taken away; None: it is there, or there never was one."""
+        return None if self.type == TOLD else self.pruned_at
 
 
 def add(tx: Tx, *, connection: str, delivery: Delivery, body: bytes, now: datetime) -> int | None:
@@ -79,6 +91,7 @@ class Heard:
     body: bytes
     told: str | None
     received_at: datetime
+    pruned_at: datetime | None
 
 
 def claim(tx: Tx, inbox_id: int, *, now: datetime, lease: timedelta) -> InboxRow | None:
@@ -113,6 +126,7 @@ def add_told(tx: Tx, *, connection: str, key: str, told: str, now: datetime) -> 
         due_at=now,
         processed_at=now,
         told=told,
+        pruned_at=now,  # there is no body
     )
     return tx.execute(statement.returning(inbox.c.id)).scalar_one_or_none()
 
@@ -120,15 +134,20 @@ def add_told(tx: Tx, *, connection: str, key: str, told: str, now: datetime) -> 
 def heard(tx: Tx, *, after_id: int, limit: int) -> Sequence[Heard]:
     """List what was heard and understood, oldest first: everything the ledger is made from."""
     t = inbox.c
-    columns = (t.id, t.connection, t.type, t.body, t.told, t.received_at)
+    columns = (t.id, t.connection, t.type, t.body, t.told, t.received_at, t.pruned_at)
     done = (t.id > after_id, t.status == InboxStatus.PROCESSED)
     statement = select(*columns).where(*done).order_by(t.id).limit(limit)
     return [Heard(**{**row._mapping, "body": bytes(row.body)}) for row in tx.execute(statement)]
 
 
-def finish(tx: Tx, inbox_id: int, *, now: datetime, facts: int, told: str | None = None) -> None:
-    """Mark a delivery as processed; ``facts`` counts what was new, ``told`` is what had to be fetched besides."""
-    values = {
+def finish(
+    tx: Tx, inbox_id: int, *, now: datetime, facts: int, told: str | None = None, forget_body: bool = False
+) -> None:
+    """Mark a delivery as processed; ``facts`` counts what was new, ``told`` is what had to be fetched besides.
+
+    :param forget_body: keep only the facts: ``told`` has them all.
+    """
+    values: dict[str, Any] = {
         "told": told,
         "status": InboxStatus.PROCESSED,
         "leased_until": None,
@@ -136,6 +155,8 @@ def finish(tx: Tx, inbox_id: int, *, now: datetime, facts: int, told: str | None
         "facts": facts,
         "error": None,
     }
+    if forget_body:
+        values |= {"body": b"", "pruned_at": now}
     tx.execute(update(inbox).where(inbox.c.id == inbox_id).values(**values))
 
 
@@ -208,6 +229,7 @@ def counts(tx: Tx) -> dict[str, int]:
 _COLUMNS = (
     inbox.c.id, inbox.c.connection, inbox.c.delivery_key, inbox.c.type, inbox.c.body, inbox.c.received_at,
     inbox.c.status, inbox.c.attempts, inbox.c.facts, inbox.c.due_at, inbox.c.processed_at, inbox.c.error,
+    inbox.c.told, inbox.c.pruned_at,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import func, or_, select, update
 
-from billhook.events import Event, fact_key, from_json, to_json
+from billhook.events import Event, dated, fact_key, from_json, to_json
 from billhook_web.db import Tx
 from billhook_web.stores.filtering import insert_new
 from billhook_web.stores.tables import facts
@@ -25,9 +25,23 @@ class About:
     customer_id: str | None = None
 
 
-def add(tx: Tx, event: Event, about: About, *, inbox_id: int | None, now: datetime) -> bool:
-    """Enter a dated fact; False when it is there already, and then it was heard again now."""
-    key = fact_key(event)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A dated fact and its key: that of what was said, also when something was taken out of the fact since."""
+
+    fact: Event
+    key: str
+
+    @classmethod
+    def of(cls, event: Event, *, heard_at: datetime) -> Statement:
+        """Return the statement of a fact as it was said; without a time of its own, it is of ``heard_at``."""
+        fact = dated(event, heard_at=heard_at)
+        return cls(fact=fact, key=fact_key(fact))
+
+
+def add(tx: Tx, said: Statement, about: About, *, inbox_id: int | None, now: datetime) -> bool:
+    """Enter a fact; False when it is there already, and then it was heard again now."""
+    key, event = said.key, said.fact
     statement = insert_new(tx, facts).values(
         key=key,
         type=event.type,
@@ -85,6 +99,16 @@ def about_invoice(tx: Tx, invoice: str) -> Sequence[Event]:
 def _events(tx: Tx, condition: object) -> Sequence[Event]:
     rows = tx.execute(select(facts.c.body).where(condition).order_by(facts.c.id))  # type: ignore[arg-type]  # a column expression
     return [from_json(body) for body in rows.scalars()]
+
+
+def of_deliveries(tx: Tx, inbox_ids: Sequence[int]) -> dict[int, list[Statement]]:
+    """Return what each delivery told us first, with the keys it has in the ledger."""
+    found: dict[int, list[Statement]] = {}
+    t = facts.c
+    rows = tx.execute(select(t.inbox_id, t.key, t.body).where(t.inbox_id.in_(inbox_ids)).order_by(t.id))
+    for inbox_id, key, body in rows:
+        found.setdefault(inbox_id, []).append(Statement(fact=from_json(body), key=key))
+    return found
 
 
 def heard_at(tx: Tx, subject: str) -> datetime | None:

@@ -22,10 +22,11 @@ COPIED = (tables.attempts, tables.customer_links)
 """What the making may touch, but is not made by it alone: our own asking for money, ids that providers answered."""
 
 _OF_THE_MOMENT = {
-    "facts": {"id", "seen_at", "inbox_id"},
+    "facts": {"id", "seen_at", "inbox_id", "customer_id"},
     "customers": {"created_at", "updated_at", "version", "given"},
 }
-"""When we heard of it, in which delivery first: a retelling has its own."""
+"""When we heard of it, in which delivery first, and whose thing we thought it was then (the projections say whose it
+is): a retelling has its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +46,8 @@ def hidden_behind_shadows(tx: Tx) -> Iterator[None]:
     """
     for table in (*MADE, *COPIED):
         _shadow(tx, table)
-    columns = "id, given, observed, name, email, version, created_at, updated_at"
-    values = "id, given, '{}', name, email, version, created_at, updated_at"
+    columns = "id, given, observed, name, email, version, created_at, updated_at, erased_at"
+    values = columns.replace("observed", "'{}'")
     told = f"SELECT {values} FROM {_real(tx, 'customers')}"  # noqa: S608 - names of our own tables
     tx.execute(text(f"INSERT INTO customers ({columns}) {told}"))
     for table in COPIED:

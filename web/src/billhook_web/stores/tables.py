@@ -35,17 +35,18 @@ metadata = MetaData(
     }
 )
 
-_Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite only numbers an INTEGER PRIMARY KEY by itself
+BigId = BigInteger().with_variant(Integer(), "sqlite")  # SQLite only numbers an INTEGER PRIMARY KEY by itself
 
 
-def _id() -> Column[int]:
-    return Column("id", _Id, primary_key=True, autoincrement=True)
+def new_id() -> Column[int]:
+    """Return the column that numbers a table's rows."""
+    return Column("id", BigId, primary_key=True, autoincrement=True)
 
 
 inbox = Table(
     "inbox",
     metadata,
-    _id(),
+    new_id(),
     Column("connection", String(64), nullable=False),
     Column("delivery_key", String(255), nullable=False),
     Column("content_key", String(255)),
@@ -60,15 +61,24 @@ inbox = Table(
     Column("facts", Integer, nullable=False, server_default="0"),
     Column("error", Text),
     Column("told", Text),  # facts as JSON that the body does not hold: fetched, or heard without a delivery
+    Column("pruned_at", UTCDateTime),  # the body is gone, "told" holds all its facts
     UniqueConstraint("connection", "delivery_key"),
     UniqueConstraint("connection", "content_key"),
     Index("ix_inbox_status_due_at", "status", "due_at"),
+)
+_keeps_body = inbox.c.pruned_at.is_(None) & inbox.c.processed_at.is_not(None)
+Index(
+    "ix_inbox_status_processed_at",
+    inbox.c.status,
+    inbox.c.processed_at,
+    postgresql_where=_keeps_body,
+    sqlite_where=_keeps_body,
 )
 
 facts = Table(
     "facts",
     metadata,
-    _id(),
+    new_id(),
     Column("key", String(64), nullable=False, unique=True),
     Column("type", String(64), nullable=False),
     Column("at", UTCDateTime, nullable=False),
@@ -78,7 +88,7 @@ facts = Table(
     Column("payment", String(255), index=True),
     Column("invoice", String(255), index=True),
     Column("customer_id", String(255), index=True),
-    Column("inbox_id", _Id, index=True),
+    Column("inbox_id", BigId, index=True),
     Column("body", Text, nullable=False),
 )
 
@@ -93,7 +103,10 @@ customers = Table(
     Column("version", Integer, nullable=False, server_default="0"),
     Column("created_at", UTCDateTime, nullable=False, index=True),
     Column("updated_at", UTCDateTime, nullable=False),
+    Column("erased_at", UTCDateTime),  # what is heard about this person since is kept without personal data
 )
+_is_erased = customers.c.erased_at.is_not(None)  # few rows
+Index("ix_customers_erased_at", customers.c.erased_at, postgresql_where=_is_erased, sqlite_where=_is_erased)
 
 customer_links = Table(
     "customer_links",
@@ -168,7 +181,7 @@ pay_links = Table(
 effects = Table(
     "effects",
     metadata,
-    _id(),
+    new_id(),
     Column("key", String(512), nullable=False, unique=True),
     Column("kind", String(64), nullable=False),
     Column("lane", String(512), nullable=False),
@@ -198,9 +211,9 @@ Index(
 effect_attempts = Table(
     "effect_attempts",
     metadata,
-    _id(),
-    Column("effect_id", _Id, ForeignKey("effects.id"), nullable=False, index=True),
-    Column("at", UTCDateTime, nullable=False),
+    new_id(),
+    Column("effect_id", BigId, ForeignKey("effects.id"), nullable=False, index=True),
+    Column("at", UTCDateTime, nullable=False, index=True),
     Column("milliseconds", Integer, nullable=False),
     Column("outcome", String(16), nullable=False),
     Column("detail", Text),
@@ -209,7 +222,7 @@ effect_attempts = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    _id(),
+    new_id(),
     Column("name", String(128), nullable=False),
     Column("digest", String(64), nullable=False, unique=True),
     Column("last4", String(4), nullable=False),
@@ -221,7 +234,7 @@ api_keys = Table(
 audit = Table(
     "audit",
     metadata,
-    _id(),
+    new_id(),
     Column("at", UTCDateTime, nullable=False),
     Column("actor", String(255), nullable=False),
     Column("action", String(64), nullable=False),
@@ -240,7 +253,7 @@ connection_state = Table(
 reconcile_runs = Table(
     "reconcile_runs",
     metadata,
-    _id(),
+    new_id(),
     Column("connection", String(64), nullable=False),
     Column("open_key", String(64), unique=True),  # the connection while the run is open: one at a time
     Column("status", String(16), nullable=False),
@@ -263,8 +276,8 @@ reconcile_runs = Table(
 gaps = Table(
     "gaps",
     metadata,
-    _id(),
-    Column("run_id", _Id, ForeignKey("reconcile_runs.id"), nullable=False, index=True),
+    new_id(),
+    Column("run_id", BigId, ForeignKey("reconcile_runs.id"), nullable=False, index=True),
     Column("connection", String(64), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("ref", String(255), nullable=False),
@@ -286,6 +299,30 @@ connection_health = Table(
     Column("faults", Integer, nullable=False, server_default="0"),  # exceptions and nonsense of the plugin
     Column("fault", Text),
     Column("fault_at", UTCDateTime),
+    Column("notice", Text),  # what an operator must know about its settings; the connection works on
+    Column("notice_at", UTCDateTime),
+)
+
+connection_secrets = Table(
+    "connection_secrets",
+    metadata,
+    new_id(),
+    Column("connection", String(64), nullable=False),
+    Column("field", String(64), nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("set_at", UTCDateTime, nullable=False),
+    Column("expires_at", UTCDateTime),  # of one that was rotated: until then it is valid beside the new one
+    Index("ix_connection_secrets_connection_field", "connection", "field"),
+)
+
+lease_keys = Table(
+    "lease_keys",
+    metadata,
+    Column("kid", String(32), primary_key=True),
+    Column("public", LargeBinary, nullable=False),
+    Column("sealed", Text, nullable=False),  # the private key
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("signs_at", UTCDateTime, nullable=False),  # from here until the next one's
 )
 
 PROJECTIONS: dict[str, Any] = {

@@ -15,12 +15,14 @@ that is not claimed) is skipped and says why.
 """
 
 from billhook.testing.contracts.billing_engine import BillingEngineContract
+from billhook.testing.contracts.methods import MethodManagementContract
 from billhook.testing.contracts.payment_provider import PaymentProviderContract
 from billhook.testing.contracts.reconcile import ReconcileContract
 from billhook.testing.contracts.webhook_source import Sample, WebhookSourceContract
 
 __all__ = [
     "BillingEngineContract",
+    "MethodManagementContract",
     "PaymentProviderContract",
     "ReconcileContract",
     "Sample",

@@ -1,4 +1,4 @@
-"""Calls to a provider's JSON API. The only module that knows the HTTP library, which shows nowhere in it.
+"""Calls to a provider's JSON API.
 
 An answer the caller has to look at (2xx, and the 4xx that say no) is an :class:`ApiResponse`. Everything else is
 raised as what the caller must do next:
@@ -17,10 +17,10 @@ import logging
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
 from json import dumps, loads
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -118,6 +118,14 @@ class _Call:
         return Temporary(f"{self.text} {what}", retry_after=retry_after, request_id=request_id)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Older:
+    """The headers with the credential that is being replaced, and who is told when it was needed."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    told: Callable[[], None]
+
+
 class ApiClient:
     """One provider's API: pooled connections, explicit time-outs, quoted paths, typed outcomes, no secret in a text.
 
@@ -160,6 +168,19 @@ class ApiClient:
         self._now = now or SystemClock().now
         self._on_answer = on_answer
         self._transport = _transport(app)
+        self._older: _Older | None = None
+
+    def fall_back(self, headers: Mapping[str, str], *, told: Callable[[], None]) -> None:
+        """While a credential is rotated: repeat what is answered 401 once with ``headers``, which hold the older one.
+
+        A 401 says that nothing was done, so the repetition is safe for every call.
+
+        :param told: called each time the older credential was accepted where the new one was not.
+        :raises ValueError: a header cannot be used; the message does not show it.
+        """
+        self._older = _Older(headers=_checked_headers(headers), told=told)
+        hidden = _credentials(self._older.headers)
+        self._secrets = (*self._secrets, *hidden, *(_segment(secret) for secret in hidden))
 
     def __repr__(self) -> str:
         return f"<ApiClient {self._name} at {urlsplit(self._origin).netloc}>"
@@ -229,6 +250,20 @@ class ApiClient:
         """Remove or end something. Repeating it ends in the same state, so no answer is ``Temporary``."""
         return self._send("DELETE", path, params=params, json=json, idempotency_key=idempotency_key)
 
+    def send(
+        self,
+        method: str,
+        *path: str,
+        params: Params | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        moves_money: bool = False,
+    ) -> ApiResponse:
+        """Send a body that is not JSON, with headers of its own: how a provider's own library calls through here."""
+        return self._send(
+            method, path, params=params, content=content, headers=headers, moves_money=moves_money
+        )
+
     def _send(
         self,
         method: str,
@@ -236,15 +271,23 @@ class ApiClient:
         *,
         params: Params | None = None,
         json: object = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         moves_money: bool = False,
     ) -> ApiResponse:
         target = self._prefix + _quoted(path)
         call = _Call(redact(f"{self._name}: {method} {target}", self._secrets), moves_money)
-        request = self._request(method, target, params, json, idempotency_key)
+        own = dict(headers or {})
+        if idempotency_key is not None:
+            own["Idempotency-Key"] = idempotency_key
+        if json is not None:
+            own["Content-Type"] = "application/json"
+            content = dumps(json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        build = partial(self._request, method, target, params, content, own)
         started, status = monotonic(), "no answer"
         try:
-            response = self._exchange(call, request)
+            response = self._answered(call, build)
             status = str(response.status)
             if self._on_answer is not None:
                 self._on_answer(response)
@@ -252,17 +295,23 @@ class ApiClient:
             log.debug("http.call %s status=%s ms=%d", call.text, status, (monotonic() - started) * 1000)
         return self._judged(call, response)
 
+    def _answered(self, call: _Call, build: Callable[[Mapping[str, str]], httpx.Request]) -> ApiResponse:
+        response = self._exchange(call, build(self._headers))
+        older = self._older
+        if response.status != 401 or older is None:
+            return response
+        again = self._exchange(call, build(older.headers))
+        if again.status != 401:
+            older.told()
+        return again
+
     def _request(
-        self, method: str, target: str, params: Params | None, json: object, idempotency_key: str | None
-    ) -> httpx.Request:
+        self, method: str, target: str, params: Params | None, content: bytes | None, own: Mapping[str, str],
+        credentials: Mapping[str, str],
+    ) -> httpx.Request:  # fmt: skip
         headers = httpx.Headers({"Accept": "application/json", "User-Agent": f"billhook/{__version__}"})
-        headers.update(self._headers)
-        if idempotency_key is not None:
-            headers.update(_checked_headers({"Idempotency-Key": idempotency_key}))
-        content = None
-        if json is not None:
-            headers["Content-Type"] = "application/json"
-            content = dumps(json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        headers.update(credentials)
+        headers.update(_checked_headers(own))
         query = f"?{httpx.QueryParams(params)}" if params else ""
         url = httpx.URL(self._origin).copy_with(raw_path=(target + query).encode("ascii"))
         wait = httpx.Timeout(self._timeouts.read, connect=self._timeouts.connect, pool=self._timeouts.connect)
@@ -306,7 +355,7 @@ class ApiClient:
 
     def _judged(self, call: _Call, response: ApiResponse) -> ApiResponse:
         what = f"was answered {response.status}{_provider_code(response.body, self._secrets)}"
-        pause, request_id = _retry_after(response.headers, self._now), response.request_id
+        pause, request_id = retry_after(response.headers, self._now), response.request_id
         match response.status:
             case status if 200 <= status < 300:
                 return response
@@ -336,11 +385,11 @@ def _transport(app: WSGIApplication | None) -> httpx.BaseTransport:
     if app is not None:
         return httpx.WSGITransport(_with_wsgi_path(app))
     limits = httpx.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=5.0)
-    return httpx.HTTPTransport(verify=_tls(), limits=limits, retries=0)
+    return httpx.HTTPTransport(verify=tls(), limits=limits, retries=0)
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """Return the one context all clients share: loading the authorities takes a tenth of a second.
 
     SSL_CERT_FILE and SSL_CERT_DIR are obeyed, for a self-hosted API behind its own certificate authority.
@@ -417,7 +466,7 @@ def _provider_code(body: bytes, secrets: Iterable[str]) -> str:
     return f" ({redact(codes[0], secrets)})" if codes else ""
 
 
-def _retry_after(headers: Mapping[str, str], now: Callable[[], datetime]) -> timedelta | None:
+def retry_after(headers: Mapping[str, str], now: Callable[[], datetime]) -> timedelta | None:
     """Return how long the provider asks us to wait, at most a day, or None when it does not say.
 
     ``Retry-After`` holds seconds or a date. ``X-RateLimit-Reset`` holds seconds, too; a number that can

@@ -1,0 +1,226 @@
+"""Decisions about access: the answer for each customer, how it came about, and who is due to be looked at again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import func, insert, select, union, update
+
+from billhook.accounting import Entry
+from billhook.events import from_json
+from billhook.model import Ref
+from billhook_web.db import Tx
+from billhook_web.stores.access_tables import access_decisions, access_history
+from billhook_web.stores.filtering import insert_new
+from billhook_web.stores.tables import customers, facts, invoices, payments
+
+OUTDATED = -1
+"""The policy mark of a decision that must be made again, whatever the policies are."""
+
+
+class Cause(StrEnum):
+    """What brought a change about."""
+
+    FACT = "fact"
+    TIME = "time"
+    POLICY = "policy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A customer's decision. ``body`` is the decision as JSON; ``settled_at``: up to here the history is complete;
+    ``fresh_until``: from then on ``body`` reads differently although nothing changed. ``policy``: the newest
+    assignment there was when it was made."""
+
+    customer_id: str
+    version: int
+    body: Mapping[str, Any]
+    policy: int
+    changed_at: datetime
+    settled_at: datetime
+    next_change_at: datetime | None
+    fresh_until: datetime | None
+    payer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One change of a decision: ``at`` is when it became true, ``recorded_at`` when we knew, ``facts`` the keys of
+    the facts that brought it about."""
+
+    customer_id: str
+    version: int
+    at: datetime
+    recorded_at: datetime
+    cause: Cause
+    body: Mapping[str, Any]
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """One fact of the ledger about a customer, with its key."""
+
+    key: str
+    entry: Entry
+
+
+def known(tx: Tx, customer_id: str) -> Sequence[Known]:
+    """Return every fact that is about a customer, or about an invoice or payment of theirs."""
+    columns = (facts.c.id, facts.c.key, facts.c.invoice, facts.c.body)
+    theirs = select(invoices.c.ref).where(invoices.c.customer_id == customer_id)
+    paid = select(payments.c.ref).where(payments.c.customer_id == customer_id)
+    found = union(
+        select(*columns).where(facts.c.customer_id == customer_id),
+        select(*columns).where(facts.c.invoice.in_(theirs)),
+        select(*columns).where(facts.c.payment.in_(paid)),
+    ).subquery()
+    rows = tx.execute(select(found.c.key, found.c.invoice, found.c.body).order_by(found.c.id))
+    return [
+        Known(
+            key=row.key,
+            entry=Entry(event=from_json(row.body), invoice=Ref.parse(row.invoice) if row.invoice else None),
+        )
+        for row in rows
+    ]
+
+
+def get(tx: Tx, customer_id: str) -> Stored | None:
+    """Return a customer's decision as it was last stored; None: none was made yet."""
+    row = tx.execute(
+        select(access_decisions).where(access_decisions.c.customer_id == customer_id)
+    ).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def many(tx: Tx, customer_ids: Sequence[str]) -> dict[str, Stored]:
+    """Return the decisions of several customers, by id."""
+    rows = tx.execute(select(access_decisions).where(access_decisions.c.customer_id.in_(customer_ids)))
+    return {row.customer_id: _stored(row) for row in rows}
+
+
+def put(tx: Tx, stored: Stored) -> None:
+    """Write a decision, new or changed."""
+    values = {
+        "version": stored.version,
+        "state": stored.body["state"],
+        "access": stored.body["access"],
+        "block_changes": int(bool(stored.body["block_changes"])),
+        "body": json.dumps(stored.body, separators=(",", ":")),
+        "policy": stored.policy,
+        "changed_at": stored.changed_at,
+        "settled_at": stored.settled_at,
+        "next_change_at": stored.next_change_at,
+        "fresh_until": stored.fresh_until,
+        "payer": stored.payer,
+    }
+    t = access_decisions
+    changed = tx.execute(update(t).where(t.c.customer_id == stored.customer_id).values(**values))
+    if changed.rowcount == 0:
+        tx.execute(insert(t).values(customer_id=stored.customer_id, **values))
+
+
+def outdate(tx: Tx, customer_ids: Sequence[str]) -> None:
+    """Have decisions made again soon."""
+    t = access_decisions
+    tx.execute(update(t).where(t.c.customer_id.in_(customer_ids)).values(policy=OUTDATED))
+
+
+def outdate_dependents(tx: Tx, payer: str) -> None:
+    """Have the decisions made again of those for whom a customer pays."""
+    t = access_decisions
+    tx.execute(update(t).where(t.c.payer == payer).values(policy=OUTDATED))
+
+
+def due(tx: Tx, *, now: datetime, limit: int) -> Sequence[tuple[str, datetime]]:
+    """Return whose decision changes by now, soonest first, and when."""
+    t = access_decisions.c
+    statement = select(t.customer_id, t.next_change_at).where(t.next_change_at.is_not(None))
+    rows = tx.execute(statement.where(t.next_change_at <= now).order_by(t.next_change_at).limit(limit))
+    return [(row.customer_id, row.next_change_at) for row in rows]
+
+
+def outdated(tx: Tx, *, newest: int, limit: int) -> Sequence[tuple[str, datetime]]:
+    """Return whose decision was made before this assignment of a policy, and when they were last judged."""
+    t = access_decisions.c
+    statement = select(t.customer_id, t.settled_at).where(t.policy < newest)
+    rows = tx.execute(statement.order_by(t.policy).limit(limit))
+    return [(row.customer_id, row.settled_at) for row in rows]
+
+
+def undecided(tx: Tx, *, after: str, limit: int) -> Sequence[str]:
+    """Return customers for whom no decision was ever made, by id: those known before there were any."""
+    t = access_decisions.c
+    statement = select(customers.c.id).outerjoin(access_decisions, t.customer_id == customers.c.id)
+    rows = tx.execute(
+        statement.where(t.customer_id.is_(None), customers.c.id > after).order_by(customers.c.id).limit(limit)
+    )
+    return list(rows.scalars())
+
+
+def everybody(tx: Tx, *, after: str, limit: int) -> Sequence[str]:
+    """Return customers that have a decision, by id."""
+    t = access_decisions.c
+    rows = tx.execute(select(t.customer_id).where(t.customer_id > after).order_by(t.customer_id).limit(limit))
+    return list(rows.scalars())
+
+
+def count(tx: Tx) -> int:
+    """Return how many customers have a decision."""
+    return int(tx.execute(select(func.count()).select_from(access_decisions)).scalar_one())
+
+
+def add_transition(tx: Tx, transition: Transition) -> None:
+    """Enter a change in the history; one of this version that is there already stays."""
+    statement = insert_new(tx, access_history).values(
+        customer_id=transition.customer_id,
+        version=transition.version,
+        at=transition.at,
+        recorded_at=transition.recorded_at,
+        cause=transition.cause,
+        body=json.dumps(transition.body, separators=(",", ":")),
+        facts=json.dumps(transition.facts),
+    )
+    tx.execute(statement)
+
+
+def history(
+    tx: Tx, customer_id: str, *, before_version: int | None = None, limit: int = 50
+) -> Sequence[Transition]:
+    """Return a customer's changes, newest first."""
+    t = access_history.c
+    statement = select(access_history).where(t.customer_id == customer_id)
+    if before_version is not None:
+        statement = statement.where(t.version < before_version)
+    rows = tx.execute(statement.order_by(t.version.desc()).limit(limit))
+    return [
+        Transition(
+            customer_id=row.customer_id,
+            version=row.version,
+            at=row.at,
+            recorded_at=row.recorded_at,
+            cause=Cause(row.cause),
+            body=json.loads(row.body),
+            facts=tuple(json.loads(row.facts)),
+        )
+        for row in rows
+    ]
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(
+        customer_id=row.customer_id,
+        version=row.version,
+        body=json.loads(row.body),
+        policy=row.policy,
+        changed_at=row.changed_at,
+        settled_at=row.settled_at,
+        next_change_at=row.next_change_at,
+        fresh_until=row.fresh_until,
+        payer=row.payer,
+    )
