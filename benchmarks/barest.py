@@ -87,15 +87,14 @@ def sqlite_insert(url: str) -> Insert:
     return insert
 
 
-def main() -> None:
-    """Serve as the host is served."""
+def serve(name: str, port: int, threads: int, load: Callable[[], Any]) -> None:
+    """Serve what ``load`` makes, as the host is served, until told to stop."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.log import LogLevels
 
-    port, threads, url = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     server = Granian(
-        "benchmarks.barest",
+        name,
         port=port,
         interface=Interfaces.WSGI,
         workers=1,
@@ -104,7 +103,13 @@ def main() -> None:
         websockets=False,
         log_level=LogLevels.error,
     )
-    server.serve(target_loader=partial(application, url), wrap_loader=False)
+    server.serve(target_loader=load, wrap_loader=False)
+
+
+def main() -> None:
+    """Serve."""
+    port, threads, url = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    serve("benchmarks.barest", port, threads, partial(application, url))
 
 
 if __name__ == "__main__":

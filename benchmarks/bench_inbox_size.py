@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from benchmarks import machines, report
-from benchmarks.bench_ingest import measure
+from benchmarks.bench_ingest import SECONDS, measure
 from billhook_web.db import Database
 
 FILL = """
@@ -43,7 +43,8 @@ def new_database(server: str, name: str, *, filled: int) -> str:
 def main() -> None:
     """Fill, measure and print."""
     chosen = report.options(__doc__ or "")
-    stored, count = (1000, 100) if chosen.quick else (1_000_000, 4000)
+    stored = 1000 if chosen.quick else 1_000_000
+    seconds = 0.1 if chosen.quick else SECONDS
     with (
         tempfile.TemporaryDirectory(prefix="billhook-bench-") as name,
         machines.databases(Path(name)) as (server, redis),
@@ -57,7 +58,7 @@ def main() -> None:
                 stack.enter_context(machines.host("web", machines.settings(url, redis_url=redis), name=label))
                 for label, url in urls.items()
             ]
-            speeds = measure(hosts, rounds=chosen.rounds, count=count)
+            speeds = measure(hosts, rounds=chosen.rounds, seconds=seconds)
     empty = median(speeds["nothing stored"])
     rows = [(label, report.spread(speed), f"{median(speed) / empty:.2f}") for label, speed in speeds.items()]
     report.publish(

@@ -11,15 +11,18 @@ from statistics import median
 from benchmarks import machines, report
 from benchmarks.machines import Server
 
+SECONDS = 2.5
+"""How long each load takes, about."""
 
-def measure(servers: Sequence[Server], *, rounds: int, count: int) -> dict[str, list[float]]:
-    """Load each in turn, round after round; a first, small load warms up and does not count."""
-    for server in servers:
-        server.load(max(50, count // 10))
+
+def measure(servers: Sequence[Server], *, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Load each in turn, round after round, for so long; a first load warms up, and says how much that is."""
+    first = max(20, round(400 * seconds))
+    counts = {server.name: max(first, round(server.load(first) * seconds)) for server in servers}
     speeds: dict[str, list[float]] = {server.name: [] for server in servers}
     for _ in range(rounds):
         for server in servers:
-            speeds[server.name].append(server.load(count))
+            speeds[server.name].append(server.load(counts[server.name]))
     return speeds
 
 
@@ -50,13 +53,13 @@ def on_sqlite(folder: Path) -> Iterator[list[Server]]:
 def main() -> None:
     """Measure and print."""
     chosen = report.options(__doc__ or "")
-    count = 100 if chosen.quick else 4000
+    seconds = 0.1 if chosen.quick else SECONDS
     for engine, servers_on in (("PostgreSQL", on_postgres), ("SQLite", on_sqlite)):
         with (
             tempfile.TemporaryDirectory(prefix="billhook-bench-") as folder,
             servers_on(Path(folder)) as servers,
         ):
-            speeds = measure(servers, rounds=chosen.rounds, count=count)
+            speeds = measure(servers, rounds=chosen.rounds, seconds=seconds)
             bare = median(speeds["barest"])
             rows = [
                 (

@@ -1,7 +1,8 @@
 """The load, in a process of its own: signed deliveries over keep-alive connections, one at a time on each.
 
-``python -m benchmarks.load PORT FIRST COUNT CONNECTIONS`` posts the deliveries numbered from FIRST and prints what came of
-it as JSON. Everything is signed before the clock starts. It ends by itself: the count is fixed, and so is the patience.
+``python -m benchmarks.load PORT FIRST COUNT CONNECTIONS [invoices]`` posts the deliveries numbered from FIRST and prints
+what came of it as JSON. Everything is signed before the clock starts. It ends by itself: the count is fixed, and so is the
+patience.
 """
 
 from __future__ import annotations
@@ -28,19 +29,39 @@ def body(number: int) -> bytes:
     return json.dumps({"webhook_type": "fee.created", "object_type": "fee", "fee": fee}).encode()
 
 
+def invoice(number: int) -> bytes:
+    """Return the delivery of an invoice that is to be collected."""
+    from benchmarks import invoices  # a sandbox comes with it, which the other deliveries do not wait for
+
+    return invoices.webhook(number)
+
+
 def signature(content: bytes) -> str:
     """Sign as the billing engine does."""
     return base64.b64encode(hmac.new(SECRET.encode(), content, hashlib.sha256).digest()).decode()
 
 
-def request(content: bytes, *, path: str = "/webhooks/lago") -> bytes:
+def key(content: bytes) -> str:
+    """Return the key by which a delivery is known."""
+    return hashlib.sha256(content).hexdigest()[:36]
+
+
+def headers(content: bytes) -> dict[str, str]:
+    """Return what is sent with a delivery."""
+    return {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(content)),
+        "X-Lago-Signature-Algorithm": "hmac",
+        "X-Lago-Signature": signature(content),
+        "X-Lago-Unique-Key": key(content),
+    }
+
+
+def request(content: bytes) -> bytes:
     """Return the bytes of one delivery."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"X-Lago-Signature-Algorithm: hmac\r\nX-Lago-Signature: {signature(content)}\r\n"
-        f"X-Lago-Unique-Key: {hashlib.sha256(content).hexdigest()[:36]}\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
-    return head.encode() + content
+    lines = [f"{name}: {value}" for name, value in headers(content).items()]
+    head = "\r\n".join(["POST /webhooks/lago HTTP/1.1", "Host: 127.0.0.1", *lines])
+    return f"{head}\r\n\r\n".encode() + content
 
 
 @dataclass
@@ -98,8 +119,9 @@ def _answer(line: _Line) -> str | None:
 
 def main() -> None:
     """Post and print."""
-    port, first, count, connections = (int(argument) for argument in sys.argv[1:])
-    requests = deque(request(body(number)) for number in range(first, first + count))
+    port, first, count, connections = (int(argument) for argument in sys.argv[1:5])
+    content = invoice if sys.argv[5:] == ["invoices"] else body
+    requests = deque(request(content(number)) for number in range(first, first + count))
     json.dump(run(port, requests, connections), sys.stdout)
 
 

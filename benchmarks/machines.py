@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -34,9 +35,12 @@ class Server:
     process: subprocess.Popen[bytes]
     sent: int = field(default=0)
 
-    def load(self, count: int, *, connections: int = 16, first: int = 0) -> float:
-        """Send ``count`` deliveries nobody sent before from another process; return how many a second it took."""
-        arguments = [self.port, first + self.sent, count, connections]
+    def load(self, count: int, *, connections: int = 16, kind: str = "") -> float:
+        """Send ``count`` deliveries nobody sent before from another process; return how many a second it took.
+
+        :param kind: ``invoices``: of such as are to be collected; else of what nothing follows from.
+        """
+        arguments = [self.port, self.sent, count, connections, kind]
         command = [sys.executable, "-m", "benchmarks.load", *map(str, arguments)]
         self.sent += count
         done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=90)
@@ -71,7 +75,7 @@ def running(
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=_inherited() | dict(env or {}),
+        env=inherited() | dict(env or {}),
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -93,6 +97,31 @@ def barest(url: str) -> Iterator[Server]:
     port = free_port()
     with running("barest", ["-m", "benchmarks.barest", str(port), str(THREADS), url], port=port) as server:
         yield server
+
+
+@contextmanager
+def fakes(*, invoices: int = 0, milliseconds: int = 0) -> Iterator[Server]:
+    """Run what the host calls: an engine that lists so many invoices, a provider that takes so long for a checkout."""
+    port = free_port()
+    arguments = ["-m", "benchmarks.fakes", str(port), str(invoices), str(milliseconds)]
+    with running("fakes", arguments, port=port) as server:
+        yield server
+
+
+def calling(server: Server) -> dict[str, str]:
+    """Return the settings of a host that calls the fakes: it collects what the engine issues."""
+    url = f"http://127.0.0.1:{server.port}"
+    return {
+        "BILLHOOK_CONNECTIONS": "lago,dodo",
+        "BILLHOOK_RECONCILE_EVERY": "never",
+        "LAGO_API_URL": f"{url}/api/v1",
+        "DODO_API_URL": url,
+        "DODO_API_KEY": "dodo-sandbox-key",
+        "DODO_MODE": "test",
+        "DODO_WEBHOOK_SECRET": "whsec_" + base64.b64encode(bytes(24)).decode(),
+        "DODO_PRODUCTS": "EUR=pdt_bench",
+        "DODO_CHARGE": "checkout",
+    }
 
 
 @contextmanager
@@ -140,7 +169,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
+    """Return our environment without what configures a host."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("BILLHOOK_", "LAGO_"))}
 
 

@@ -16,11 +16,11 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("granian", "flask", "sqlalchemy", "psycopg", "dramatiq")
 
 
-def options(purpose: str) -> argparse.Namespace:
+def options(purpose: str, *, rounds: int = 5) -> argparse.Namespace:
     """Read the command line: ``--quick`` checks that it runs, ``--rounds`` how often each is measured."""
     parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument("--quick", action="store_true", help="one small round: whether it runs, not how fast")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, alternating; the medians count")
+    parser.add_argument("--rounds", type=int, default=rounds, help="rounds, alternating; the medians count")
     chosen = parser.parse_args()
     chosen.rounds = 1 if chosen.quick else chosen.rounds
     return chosen

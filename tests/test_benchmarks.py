@@ -3,10 +3,14 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from benchmarks import machines, report
+from benchmarks.bench_effects import carried_out
 from benchmarks.bench_inbox_size import new_database
 from benchmarks.bench_ingest import measure
-from benchmarks.bench_latency import embedded, lags
+from benchmarks.bench_latency import Stage, embedded
+from benchmarks.bench_lease import measure as measure_leases
+from benchmarks.bench_reconcile import know, read_in, settings
 
 from billhook_web.db import Database
 from billhook_web.stores import inbox
@@ -16,14 +20,15 @@ from tests.servers import _administer
 def test_the_barest_and_the_host_are_loaded_in_turn_and_what_they_take_is_applied(tmp_path: Path) -> None:
     with ExitStack() as stack:
         bare = stack.enter_context(machines.barest(f"sqlite:///{tmp_path / 'barest.sqlite3'}"))
-        host, url = stack.enter_context(embedded(tmp_path))
-        speeds = measure([bare, host], rounds=2, count=20)
+        fakes = stack.enter_context(machines.fakes())
+        stage = stack.enter_context(embedded(tmp_path, fakes))
+        speeds = measure([bare, stage.server], rounds=2, seconds=0.01)
         assert [len(measured) for measured in speeds.values()] == [2, 2]
         assert min(map(min, speeds.values())) > 0
-        assert host.memory() > 10
-        waits = lags(host, url, 3)
-        assert len(waits) == 3
-        assert min(waits) > 0
+        assert stage.server.memory() > 10
+        outcomes = stage.one_by_one(3)
+        assert len({each.effect.id for each in outcomes}) == 3
+        assert all(0 < each.applied_ms < each.delivered_ms for each in outcomes)
     assert "| barest" in report.table(("receiver", "speeds"), list(speeds.items()))
 
 
@@ -35,3 +40,32 @@ def test_an_inbox_is_filled_as_told(postgres_server: str, postgres_url: str) -> 
     db.close()
     _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
     assert counted == {"processed": 1000}
+
+
+def test_leases_are_verified_in_both_ways() -> None:
+    measured = measure_leases(rounds=2, count=5)
+    assert [len(values) for values in measured.values()] == [2, 2]
+    assert all(min(values) >= 0 for values in measured.values())
+
+
+@pytest.mark.timeout(240)
+def test_a_heap_is_carried_out(postgres_url: str, redis_url: str) -> None:
+    with machines.fakes() as fakes:
+        env = settings(postgres_url, redis_url, fakes)
+        with machines.host("web", env) as server:
+            stage = Stage(name="PostgreSQL", server=server, url=postgres_url)
+            work = carried_out(stage, env, workers=1, count=5)
+    assert work.speed > 0
+    assert work.mebibytes > 10
+
+
+@pytest.mark.timeout(240)
+def test_what_is_known_is_gone_through_and_what_was_missed_is_read_in(
+    postgres_url: str, redis_url: str
+) -> None:
+    with machines.fakes(invoices=1) as fakes:
+        assert read_in(settings(postgres_url, redis_url, fakes)).facts == 3
+    know(postgres_url, 201)
+    with machines.fakes(invoices=201) as fakes:
+        found = read_in(settings(postgres_url, redis_url, fakes))
+    assert (found.seen, found.facts) == (201, 2 * 2)  # two were missed, and two facts tell of each
