@@ -4,6 +4,8 @@
 
     BillhookError
       ConfigInvalid      start-up stops; an operator must act (all problems at once, each naming its variable)
+      PolicyInvalid, FactsInvalid, ScenarioInvalid
+                         somebody wrote it wrongly: show all ``problems`` (in :mod:`billhook.access`)
       WebhookError
         SignatureInvalid   answer 401, store nothing
         PayloadInvalid     dead-letter it: the sender already has its 2xx

@@ -51,7 +51,7 @@ def test_every_problem_is_named_at_once_with_its_place_and_what_is_allowed() -> 
             "activation_timeout": "a week",
             "rules": [
                 {"state": "a", "when": {"overdue_days": -1, "unpaid_balance": {"eur": 5, "USD": 0}}},
-                {"state": "b", "when": {}, "acces": "none"},
+                {"state": "b", "when": {}, "axcess": "none"},
                 {"when": {"last_failure": []}, "cancel": "soon"},
                 "no rule",
             ],
@@ -66,7 +66,7 @@ def test_every_problem_is_named_at_once_with_its_place_and_what_is_allowed() -> 
         "rules[1].when: names no condition; a rule without one would match always. Allowed: overdue_days,"
         " unpaid_days, overdue_balance, unpaid_balance, unpaid_invoices, payment_failed_days, last_failure,"
         " dispute, has_tag, lacks_tag.",
-        "rules[1].acces: is not a known key. Did you mean 'access'? Allowed: state, when, access, block_changes,"
+        "rules[1].axcess: is not a known key. Did you mean 'access'? Allowed: state, when, access, block_changes,"
         " cancel.",
         "rules[2].state: is missing.",
         "rules[2].when.last_failure: must name at least one decline code or class (hard, soft, authentication).",

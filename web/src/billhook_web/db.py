@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,7 @@ DatabaseError = (DBAPIError, PoolExhausted)
 """What is raised when the database cannot be reached, refuses, is locked for too long or has no connection left."""
 
 LOCK_SECONDS = 10
+READ_SECONDS = 5  # how long one statement of a Reader may take on PostgreSQL
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code for a lock that was not to be had in time."""
 
@@ -105,6 +106,17 @@ class Database:
         """Return a new :class:`Writer`; it is closed with the database."""
         self._writers.append(Writer(self))
         return self._writers[-1]
+
+    def reader(self) -> Reader:
+        """Return a new :class:`Reader`; it is closed with the database."""
+        made = Reader(self)
+        self._writers.append(made)
+        return made
+
+    def loaded_form(self, column: Column[Any]) -> Callable[[Any], Any]:
+        """Return what turns what the driver gives for this column into a value, as SQLAlchemy would."""
+        dialect = self.engine.dialect
+        return column.type.dialect_impl(dialect).result_processor(dialect, None) or (lambda value: value)
 
     def stored_form(self, column: Column[Any]) -> Callable[[Any], Any]:
         """Return what turns a value of this column into what the driver stores, as SQLAlchemy would."""
@@ -189,7 +201,7 @@ class Writer:
         if self._cursor is None:
             self._cursor = self._connect()
         try:
-            with self._db.turn():
+            with self._turn():
                 rows: list[tuple[Any, ...]] = self._cursor.execute(sql, parameters, **options).fetchall()
         except self._dialect.loaded_dbapi.Error as exc:
             broken = self._dialect.is_disconnect(exc, self._cursor.connection, None)
@@ -197,6 +209,9 @@ class Writer:
                 self.close()
             raise self._told(exc, broken=broken) from exc
         return rows
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return self._db.turn()
 
     def _connect(self) -> Any:
         # Prepared like every other connection, then taken out of the pool and told to commit each statement.
@@ -230,6 +245,19 @@ class Writer:
         )
         assert isinstance(told, DBAPIError)  # noqa: S101 - it is one whenever the driver's own error came in
         return told
+
+
+class Reader(Writer):
+    """As :class:`Writer`, for statements that only read: they wait for nobody's turn to write, and end in their time."""
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def _connect(self) -> Any:
+        cursor = super()._connect()
+        if not self._db.is_sqlite:
+            cursor.execute(f"SET statement_timeout = {READ_SECONDS * 1000}")
+        return cursor
 
 
 def _write_ahead(cursor: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import dramatiq
 
@@ -17,6 +18,7 @@ from billhook_web.broker import make_broker
 from billhook_web.db import Database
 from billhook_web.sealing import Sealer
 from billhook_web.services.access_policies import PolicyBook
+from billhook_web.services.answering import Answering
 from billhook_web.services.collecting import Collecting
 from billhook_web.services.collection import CollectionRules
 from billhook_web.services.connecting import Connecting, connection_problems
@@ -35,6 +37,7 @@ from billhook_web.services.leases import Leases
 from billhook_web.services.leasing import Leasing
 from billhook_web.services.meters import Meters
 from billhook_web.services.paying import Paying
+from billhook_web.services.portal_sessions import Limits, PortalSessions
 from billhook_web.services.processing import Processing
 from billhook_web.services.publishing import publish
 from billhook_web.services.receivers import Receivers
@@ -62,6 +65,7 @@ class Runtime:
     recorder: Recorder
     judge: Judge
     deciding: Deciding
+    answering: Answering
     processing: Processing
     delivery: Delivery
     customers: Customers
@@ -75,6 +79,7 @@ class Runtime:
     leasing: Leasing
     sealer: Sealer
     renewal: Renewal
+    portal: PortalSessions
     retention: Retention
     erasure: Erasure
     hide: Callable[[str], str]  # takes every configured secret out of a text
@@ -135,6 +140,7 @@ def build_runtime(
         configuration, registry, clock=clock, http=leases.bounded(http), db=db, sealer=sealer, hide=hide
     )
     judge = Judge(book=_policies(registry), publish=publish)
+    deciding = Deciding(db=db, clock=clock, judge=judge)
     recorder = Recorder(connections, registry, judge)
     meters = Meters()
     gates = Gates(db=db, clock=clock, limit=host.calls_at_a_time(), redact=hide)
@@ -154,7 +160,8 @@ def build_runtime(
         intake=Intake(db, verify=Verifier(fault=gates.fault).verify),
         recorder=recorder,
         judge=judge,
-        deciding=Deciding(db=db, clock=clock, judge=judge),
+        deciding=deciding,
+        answering=Answering(db=db, clock=clock, deciding=deciding, judge=judge),
         processing=processing,
         delivery=delivery,
         customers=Customers(db=db, clock=clock, connections=connections),
@@ -165,6 +172,7 @@ def build_runtime(
         dispatcher=working.dispatcher(sealer, post or Sender(allowed=host.webhook_targets())),
         meters=meters,
         breakers=gates,
+        portal=_portal(host, db=db, clock=clock),
         retention=Retention(db=db, clock=clock, keep=host.keeps_bodies(), meters=meters),
         erasure=Erasure(db=db, clock=clock, recorder=recorder),
         leasing=Leasing(db=db, sealer=sealer, issuer=host.public_url),
@@ -233,6 +241,12 @@ def _plugins(
 def _broker(host: HostSettings, leases: Leases) -> dramatiq.Broker:
     url = host.redis_url.get_secret_value() if host.redis_url else None
     return make_broker(url, time_limit=leases.time_limit)
+
+
+def _portal(host: HostSettings, *, db: Database, clock: Clock) -> PortalSessions:
+    idle, longest = host.portal_stay()
+    limits = Limits(idle=idle, longest=longest, return_origins=host.portal_return_origins)
+    return PortalSessions(db=db, clock=clock, limits=limits, new_token=partial(new_token, size=32))
 
 
 def _policies(registry: Registry) -> PolicyBook:

@@ -7,31 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
-from billhook.config import ConnectionConfig, Secrets, load_connection, secrets_of
+from billhook.config import Secrets, load_connection, secrets_of
 from billhook.dunning import RetrySchedule, parse_duration
 from billhook.errors import ConfigInvalid, Problem
 from billhook.http import AllowedTargets
+from billhook_web.page_settings import PageSettings, Words
 from billhook_web.sealing import Sealer
 
 NEVER: Final = "never"
 """What says that something is not to be done at any time. An empty variable is one that is not set."""
 
 
-def _words(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(word.strip() for word in value.split(",") if word.strip())
-    return value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-
-
-class HostSettings(ConnectionConfig):
+class HostSettings(PageSettings):
     """What the host can be told. Every field is ``BILLHOOK_<FIELD>`` in the environment."""
 
     home: str = Field(".billhook", description="folder for the SQLite database; made when missing")

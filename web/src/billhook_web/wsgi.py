@@ -12,7 +12,7 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from billhook.clock import new_token
-from billhook_web import logs
+from billhook_web import access_front, logs
 from billhook_web.actors import BackgroundWork, Wake
 from billhook_web.app import create_app
 from billhook_web.auth import ensure_bootstrap_key
@@ -52,6 +52,7 @@ def create(*, background: bool | None = None, working: int = WORKING) -> WSGIApp
     wake = Wake(runtime)
     bell = Bell(wake.inbox)
     app = in_front(create_app(runtime, wake), Ingress(runtime, bell.ring))
+    app = access_front.in_front(app, access_front.AccessFront(runtime))
     work = None
     if runtime.embedded if background is None else background:
         work = BackgroundWork(runtime, wake)

@@ -9,8 +9,9 @@ from billhook.access.decision import Decision, Next, Reason, SubscriptionDecisio
 from billhook.access.evaluate import Timeline, decide, decide_many, transitions
 from billhook.access.fact_json import FACT_TYPES, fact_to_json, facts_to_json, parse_facts, type_of
 from billhook.access.facts import AccessFact, Account
+from billhook.access.policy_json import parse_policy, policy_to_json
 from billhook.access.problem import FactsInvalid, PolicyInvalid, Problem
-from billhook.access.rules import CLEAR, Access, Policy, Rule, When, parse_policy, policy_to_json
+from billhook.access.rules import CLEAR, Access, Policy, Rule, When
 
 __all__ = [
     "CLEAR",

@@ -54,14 +54,12 @@ class Book:
 
     def debts_of(self, subscription: str) -> Debts:
         """Return the open invoices of one subscription, and those of the account as a whole."""
-        mine = []
-        for invoice in self.debts.open.values():
-            document = invoice.document
-            if document is not None and (
-                not document.subscriptions or subscription in document.subscriptions
-            ):
-                mine.append(invoice)
-        return Debts(self.policy, self.zone, mine, subscription=subscription)
+        known = self._debts_of.get(subscription)
+        if known is None:
+            mine = [each for each in self.debts.open.values() if _concerns(each, subscription)]
+            known = Debts(self.policy, self.zone, mine, subscription=subscription)
+            self._debts_of[subscription] = known
+        return known
 
     def _enter(self, fact: LedgerFact) -> None:
         if isinstance(fact, Finalized):

@@ -17,10 +17,11 @@ from billhook.access.book import Book
 from billhook.access.conditions import Rulebook
 from billhook.access.debts import owed_at
 from billhook.access.decision import Decision, Next, SubscriptionDecision
-from billhook.access.explain import preventions, reasons_of_lifecycle, reasons_of_rule
+from billhook.access.explain import reasons_of_lifecycle, reasons_of_rule
 from billhook.access.facts import AccessFact, Account, Delegated
 from billhook.access.lifecycle import paid_through
 from billhook.access.outlook import Head, Outlook, Signature
+from billhook.access.prevention import preventions
 from billhook.access.rules import Policy
 
 NOBODY: Final[Mapping[str, Account]] = MappingProxyType({})

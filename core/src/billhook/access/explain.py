@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
-from itertools import islice
 from typing import Any, Final
 
 from billhook.access.calendar import day_of
@@ -14,11 +13,8 @@ from billhook.access.facts import Finalized, PaymentChanged, written
 from billhook.access.ledger import InvoiceState, decline_matches
 from billhook.access.lifecycle import LIVE, SubscriptionState, state_at
 from billhook.access.outlook import Outlook, Prospect
-from billhook.access.rules import CLEAR, CONDITIONS, Rule
+from billhook.access.rules import CONDITIONS, Rule
 from billhook.money import Money
-
-MOST_PREVENTIONS: Final = 20
-"""A longer list helps nobody; the oldest come first."""
 
 
 def reasons_of_rule(outlook: Outlook, at: datetime, subscription: str | None = None) -> tuple[Reason, ...]:
@@ -26,7 +22,7 @@ def reasons_of_rule(outlook: Outlook, at: datetime, subscription: str | None = N
 
     :param subscription: ask why this one is lowered, which may be judged by its own debts only.
     """
-    rule, debts = _judged(outlook, at, subscription)
+    rule, debts = judged(outlook, at, subscription)
     if rule is None:
         return ()
     reasons = [
@@ -53,26 +49,12 @@ def reasons_of_lifecycle(outlook: Outlook, subscription: str | None, at: datetim
     return tuple(_lifecycle(outlook, prospect, at))
 
 
-def preventions(outlook: Outlook, at: datetime, change_at: datetime) -> tuple[str, ...]:
-    """Return what would keep the change at ``change_at`` from happening, in words, the oldest debt first."""
-    found: dict[str, None] = {}
-    before, after = outlook.outcomes(at), outlook.outcomes(change_at)
-    for prospect in outlook.prospects:
-        name = prospect.subscription.id
-        if before[name].lifecycle != after[name].lifecycle:
-            found |= dict.fromkeys(_keep_alive(prospect, after[name].lifecycle))
-        if before[name].rule != after[name].rule:
-            found |= dict.fromkeys(islice(_pay_off(outlook, change_at, name), MOST_PREVENTIONS))
-    if outlook.rule_at(at) != outlook.rule_at(change_at):
-        found |= dict.fromkeys(islice(_pay_off(outlook, change_at, None), MOST_PREVENTIONS))
-    return tuple(found)[:MOST_PREVENTIONS]
-
-
 def _find(outlook: Outlook, name: str | None) -> Prospect | None:
     return next((each for each in outlook.prospects if each.subscription.id == name), None)
 
 
-def _judged(outlook: Outlook, at: datetime, subscription: str | None) -> tuple[Rule | None, Debts]:
+def judged(outlook: Outlook, at: datetime, subscription: str | None) -> tuple[Rule | None, Debts]:
+    """Return the rule that lowers a subscription (or the customer) at ``at``, and the debts it was held against."""
     prospect = _find(outlook, subscription)
     if prospect is None:
         return outlook.rule_at(at), outlook.payer.debts
@@ -124,7 +106,7 @@ def _failed_days(case: _Case) -> Reason:
     days, limit = case.days_since(day_of(failed, case.debts.zone)), case.rule.when.payment_failed_days
     return case.reason(
         "payment_failed_days",
-        f"A payment of invoice {invoice.id} ({_money(invoice)}) first failed {_count(days, 'day')} ago;"
+        f"A payment of invoice {invoice.id} ({money_of(invoice)}) first failed {_count(days, 'day')} ago;"
         f" the limit is {limit}.",
         days=days,
         threshold=limit,
@@ -136,7 +118,7 @@ def _days(case: _Case, because: str, invoice: InvoiceState, days: int, said: str
     limit = getattr(case.rule.when, because)
     return case.reason(
         because,
-        f"Invoice {invoice.id} ({_money(invoice)}) is {_count(days, 'day')} {said}; the limit is {limit}.",
+        f"Invoice {invoice.id} ({money_of(invoice)}) is {_count(days, 'day')} {said}; the limit is {limit}.",
         days=days,
         threshold=limit,
         **_of(invoice),
@@ -184,7 +166,7 @@ def _last_failure(case: _Case) -> Reason:
     code = each.decline if isinstance(each := invoice.failure, PaymentChanged) else None
     return case.reason(
         "last_failure",
-        f"The latest payment of invoice {invoice.id} ({_money(invoice)}) failed with {code or word}.",
+        f"The latest payment of invoice {invoice.id} ({money_of(invoice)}) failed with {code or word}.",
         threshold=word,
         **_of(invoice),
     )
@@ -258,50 +240,7 @@ def _why_pending(subscription: SubscriptionState) -> str:
     first = subscription.first_invoice()
     if first is None:
         return f"Subscription {subscription.id} waits for its first invoice."
-    return f"Subscription {subscription.id} waits for invoice {first.id} ({_money(first)}) to be paid."
-
-
-def _keep_alive(prospect: Prospect, becomes: str) -> Iterator[str]:
-    subscription = prospect.subscription
-    match becomes:
-        case "ended":
-            yield f"reactivate subscription {subscription.id}"
-        case "expired" | "pending":
-            first = subscription.first_invoice()
-            if first is not None and first.is_open:
-                yield from _settle(first)
-        case _:
-            return
-
-
-def _pay_off(outlook: Outlook, at: datetime, subscription: str | None) -> Iterator[str]:
-    """Yield what would take the rule's debts away that matches at ``at``."""
-    rule, debts = _judged(outlook, at, subscription)
-    if rule is None or rule.state == CLEAR:
-        return
-    crossing: list[Callable[[str], datetime | None]] = []
-    when = rule.when
-    if when.overdue_days is not None:
-        days = when.overdue_days
-        crossing.append(lambda name: debts.overdue_from(name, days))
-    if when.unpaid_days is not None:
-        age = when.unpaid_days
-        crossing.append(lambda name: debts.aged_from(name, age))
-    if when.payment_failed_days is not None:
-        since = when.payment_failed_days
-        crossing.append(lambda name: debts.failed_from(name, since))
-    for _, name in debts.by_due:
-        times = [crossed(name) for crossed in crossing] or [debts.unpaid_from(name)]
-        if any(time is not None and time <= at for time in times):
-            yield from _settle(debts.open[name])
-
-
-def _settle(invoice: InvoiceState) -> Iterator[str]:
-    for name, payment in invoice.payments.items():
-        share = payment.shares[invoice.id]
-        if share.pending_since is not None or share.waiting:
-            yield f"confirm payment {name}"
-    yield f"pay invoice {invoice.id} of {_money(invoice)}"
+    return f"Subscription {subscription.id} waits for invoice {first.id} ({money_of(first)}) to be paid."
 
 
 def _plain(because: str, text: str, invoice: InvoiceState | None = None) -> Reason:
@@ -320,7 +259,8 @@ def _document(invoice: InvoiceState) -> Finalized:
     return invoice.document
 
 
-def _money(invoice: InvoiceState) -> Money:
+def money_of(invoice: InvoiceState) -> Money:
+    """Return what is left to pay on an issued invoice."""
     return Money(invoice.balance, _document(invoice).currency)
 
 

@@ -121,7 +121,7 @@ class StripeApi:
             raise self._error(exc, money=money) from None  # its own text can hold the whole body
 
     def _error(self, exc: stripe.StripeError, *, money: bool) -> Exception:
-        code = (exc.code or _kind(exc))[:80]
+        code = _code(exc)
         said = _ADDRESS.sub("…", exc.user_message or "it gave no reason")[:300]
         message = f"Stripe refused ({code}): {_FIXES.get(code) or said}"
         request_id = exc.request_id
@@ -179,9 +179,12 @@ def readable(what: str, *, money: bool = False) -> Iterator[None]:
         raise error(f"Stripe: {what} cannot be used: {exc}") from exc
 
 
-def _kind(exc: stripe.StripeError) -> str:
-    """Return Stripe's word for a kind of error that has no code of its own."""
+def _code(exc: stripe.StripeError) -> str:
+    """Return Stripe's word for an error: its code, else its kind, else the HTTP status."""
     body = exc.json_body
     error = body.get("error") if isinstance(body, dict) else None
-    kind = error.get("type") if isinstance(error, dict) else None
-    return kind if isinstance(kind, str) else f"HTTP {exc.http_status}"
+    named = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
+    code = next(
+        (each for each in (exc.code, *named) if isinstance(each, str) and each), f"HTTP {exc.http_status}"
+    )
+    return code[:80]

@@ -20,12 +20,13 @@ import stripe
 
 from billhook.errors import Refused, Temporary
 from billhook.methods import SavedMethod
+from billhook.model import Ref
 from billhook.money import Money
 from billhook.provider import Collected, CollectRequest, CollectState
 
-from .client import StripeApi, keyed, plain
+from .client import StripeApi, keyed, plain, readable
 from .customers import Customers
-from .declines import decline
+from .declines import decline, waits_for_customer
 from .limits import Limits
 from .lookup import KEY, OPEN, UNDER_WAY, Lookup, is_taken
 from .payloads import Json, text, words
@@ -147,9 +148,17 @@ class Collector:
         body = exc.json_body if isinstance(exc.json_body, dict) else {}
         error: Json = body.get("error") or {}
         intent = error.get("payment_intent")
-        if isinstance(intent, dict):
+        if isinstance(intent, dict) and waits_for_customer(error):
             return replace(self.lookup.told(intent, request), by="saved_method")
-        return Collected(state=CollectState.DECLINED, by="saved_method", decline=decline(error))
+        with readable("the declined payment", money=True):
+            ref = text(intent, "id") if isinstance(intent, dict) else None
+        return Collected(
+            state=CollectState.DECLINED,
+            by="saved_method",
+            session=ref,
+            payment=Ref(self.connection, ref) if ref else None,
+            decline=decline(error),
+        )
 
     def _open(self, request: CollectRequest, customer: str | None) -> Collected:
         given: Any = self._basics(request, customer) | {"automatic_payment_methods": {"enabled": True}}

@@ -12,6 +12,7 @@ from werkzeug.routing import BaseConverter
 
 from billhook_web.actors import Wake
 from billhook_web.api import (
+    access,
     access_simulations,
     audit,
     connections,
@@ -85,6 +86,7 @@ def register_api(app: Flask, runtime: Runtime, wake: Wake) -> None:
         connections,
         audit,
         webhook_endpoints,
+        access,
         access_simulations,
     ):
         api.register_blueprint(part.blueprint, url_prefix=PREFIX)

@@ -18,7 +18,7 @@ from billhook_web.api.host import ask, needs, note_action, runtime
 from billhook_web.api.paging import filter_text
 from billhook_web.api.parsing import Blueprint, Input, Told, invalid
 from billhook_web.api.schemas import PlanSchema, SubscriptionSchema, UsageSchema
-from billhook_web.api.things import ThingsQuery, each, list_things, read_ref
+from billhook_web.api.things import ThingsQuery, each, find_subscription, list_things
 from billhook_web.stores import accounts, billing, lookup
 
 blueprint = Blueprint("subscriptions", __name__, description="Agreements, plans and usage.")
@@ -75,7 +75,7 @@ def list_subscriptions(query: dict[str, Any]) -> Response:
 @blueprint.response(200, SubscriptionSchema)
 def get_subscription(ref: str) -> Response:
     """Show a subscription, by the ref of a row or as <connection>:<id of the agreement>: then the live row."""
-    return jsonify(serialise.subscription(_find(ref)))
+    return jsonify(serialise.subscription(find_subscription(ref)))
 
 
 @blueprint.route("/subscriptions", methods=["POST"])
@@ -105,7 +105,7 @@ def subscribe(said: dict[str, Any]) -> Response:
 @blueprint.response(200, SubscriptionSchema)
 def change_plan(said: dict[str, Any], ref: str) -> Response:
     """Move to another plan; whether now or at the period's end is the billing engine's rule."""
-    found = _find(ref)
+    found = find_subscription(ref)
     engine = _engine_of(found)
     _note("change_plan", found.ref, plan=said["plan"])
     changed = ask(found.ref.connection, lambda: engine.change_plan(found, plan=said["plan"]))
@@ -118,7 +118,7 @@ def change_plan(said: dict[str, Any], ref: str) -> Response:
 @blueprint.response(200, SubscriptionSchema)
 def cancel(said: dict[str, Any], ref: str) -> Response:
     """End a subscription now, at the period's end, or at an instant."""
-    found = _find(ref)
+    found = find_subscription(ref)
     engine = _engine_of(found)
     _note("cancel", found.ref, when=str(said["when"]))
     canceled = ask(found.ref.connection, lambda: engine.cancel(found, when=said["when"]))
@@ -130,7 +130,7 @@ def cancel(said: dict[str, Any], ref: str) -> Response:
 @blueprint.response(200, SubscriptionSchema)
 def undo_cancel(ref: str) -> Response:
     """Take a scheduled end back."""
-    found = _find(ref)
+    found = find_subscription(ref)
     engine = _engine_of(found)
     _note("undo_cancel", found.ref)
     return jsonify(serialise.subscription(ask(found.ref.connection, lambda: engine.undo_cancel(found))))
@@ -141,7 +141,7 @@ def undo_cancel(ref: str) -> Response:
 @blueprint.response(204)
 def cancel_pending_change(ref: str) -> Response:
     """Call off a scheduled plan change."""
-    found = _find(ref)
+    found = find_subscription(ref)
     engine = _engine_of(found)
     _note("cancel_pending_change", found.ref)
     ask(found.ref.connection, lambda: engine.cancel_pending_change(found))
@@ -153,7 +153,7 @@ def cancel_pending_change(ref: str) -> Response:
 @blueprint.response(200, UsageSchema)
 def get_usage(ref: str) -> Response:
     """Show what was consumed so far in the current period."""
-    found = _find(ref)
+    found = find_subscription(ref)
     engine = runtime().connections.engine(found.ref.connection)
     if not isinstance(engine, SupportsUsage):
         raise Unsupported(f"{engine.info.title} meters no usage.")
@@ -186,16 +186,6 @@ def _note(verb: str, subject: object, **detail: str) -> None:
     """Note what is asked of the billing engine, before it is asked: what came of it may never be known here."""
     with runtime().db.begin() as tx:
         note_action(tx, f"subscription.{verb}", subject, **detail)
-
-
-def _find(text: str) -> Subscription:
-    """Find a row by its ref, or the row that counts now by the agreement's id."""
-    ref = read_ref(text, "subscription")
-    with runtime().db.read() as tx:
-        found = billing.subscriptions.get(tx, ref) or lookup.subscription_called(tx, ref.connection, ref.id)
-    if found is None:
-        raise NotFound("There is no such subscription here.")
-    return found
 
 
 def _chosen_engine(name: str | None) -> BillingEngine:

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 from flask import Response
 
 from billhook.errors import NotFound
-from billhook.model import Ref
+from billhook.model import Ref, Subscription
 from billhook_web.api.host import runtime
 from billhook_web.api.paging import ByTime, answer_page, cut, encode, filter_text
 from billhook_web.api.parsing import is_clean
 from billhook_web.db import Tx
-from billhook_web.stores import lookup
+from billhook_web.stores import billing, lookup
 from billhook_web.stores.billing import Filter, Projection
 
 T = TypeVar("T")
@@ -49,6 +49,16 @@ def find(projection: Projection[T], text: str, what: str) -> T:
         found = projection.get(tx, read_ref(text, what))
     if found is None:
         raise NotFound(f"There is no such {what} here.")
+    return found
+
+
+def find_subscription(text: str) -> Subscription:
+    """Find a row by its ref, or the row that counts now by the agreement's id."""
+    ref = read_ref(text, "subscription")
+    with runtime().db.read() as tx:
+        found = billing.subscriptions.get(tx, ref) or lookup.subscription_called(tx, ref.connection, ref.id)
+    if found is None:
+        raise NotFound("There is no such subscription here.")
     return found
 
 

@@ -190,13 +190,25 @@ def add_transition(tx: Tx, transition: Transition) -> None:
 
 
 def history(
-    tx: Tx, customer_id: str, *, before_version: int | None = None, limit: int = 50
+    tx: Tx,
+    customer_id: str,
+    *,
+    before_version: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    at: datetime | None = None,
+    limit: int = 50,
 ) -> Sequence[Transition]:
-    """Return a customer's changes, newest first."""
+    """Return a customer's changes, newest first. ``at``: those that were true by then; ``until`` excludes its instant."""
     t = access_history.c
     statement = select(access_history).where(t.customer_id == customer_id)
-    if before_version is not None:
-        statement = statement.where(t.version < before_version)
+    for wanted in (
+        None if before_version is None else t.version < before_version,
+        None if since is None else t.at >= since,
+        None if until is None else t.at < until,
+        None if at is None else t.at <= at,
+    ):
+        statement = statement if wanted is None else statement.where(wanted)
     rows = tx.execute(statement.order_by(t.version.desc()).limit(limit))
     return [
         Transition(

@@ -119,6 +119,13 @@ def put_customer(
     return int(version)
 
 
+def existing(tx: Tx, customer_ids: Sequence[str]) -> set[str]:
+    """Return which of these customers there are."""
+    if not customer_ids:
+        return set()
+    return set(tx.execute(select(customers.c.id).where(customers.c.id.in_(customer_ids))).scalars())
+
+
 def any_erased(tx: Tx) -> bool:
     """Say whether there is a customer whose personal data was erased."""
     return (

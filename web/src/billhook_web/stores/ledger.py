@@ -66,6 +66,12 @@ def known(tx: Tx, keys: Sequence[str]) -> set[str]:
     return set(tx.execute(select(facts.c.key).where(facts.c.key.in_(keys))).scalars())
 
 
+def called(tx: Tx, keys: Sequence[str]) -> dict[str, Event]:
+    """Return these facts by their keys."""
+    rows = tx.execute(select(facts.c.key, facts.c.body).where(facts.c.key.in_(set(keys))))
+    return {row.key: from_json(row.body) for row in rows}
+
+
 def tie(tx: Tx, payment: str, invoice: str) -> bool:
     """Note the invoice on a payment's own facts that name none; False when there are no such facts."""
     loose = (facts.c.subject == payment, facts.c.payment == payment, facts.c.invoice.is_(None))

@@ -190,7 +190,7 @@ class Desk:
             return copy.deepcopy(disputes.close(world, world.dispute(dispute), status))
 
     def charge_elsewhere(
-        self, customer: str, amount: int, currency: str, metadata: Mapping[str, str]
+        self, customer: str, amount: int, currency: str, metadata: Mapping[str, str], *, card: str = GOOD
     ) -> Json:
         """Let another integration of the account (a billing engine's own) charge a customer; return the intent."""
         with self.acting() as world:
@@ -198,12 +198,12 @@ class Desk:
                 "amount": amount,
                 "currency": currency,
                 "customer": customer,
-                "payment_method": self._method(GOOD)["id"],
-                "confirm": True,
-                "off_session": True,
+                "payment_method": self._method(card)["id"],
                 "metadata": dict(metadata),
             }
-            return copy.deepcopy(intents.create(world, given))
+            made = intents.create(world, given)
+            self._unless_declined(lambda: intents.confirm(world, made, {"off_session": True}))
+            return copy.deepcopy(made)
 
     def resend(self, event: str) -> None:
         """Send an event again to every endpoint that wants it, as the dashboard's button does."""
