@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 import click
 
-from billhook import effects, events, provider
+from billhook import effects, events, methods, provider
 from billhook.config import ConnectionConfig, Setting, settings_of
 from billhook.hookspecs import ConnectionContext, ConnectionState, HookSpecs, HttpClients, ProviderSandbox
 from billhook.plugins import Installed, Registry, installed_plugins
@@ -172,7 +172,12 @@ def _option(option: click.Option) -> str:
 def hooks() -> str:
     """Describe every hook, what a plugin is given, and the protocols its objects keep."""
     given = (ConnectionContext, HttpClients, ConnectionState, ProviderSandbox)
-    own = [each for each in vars(provider).values() if getattr(each, "__module__", "") == provider.__name__]
+    own = [
+        each
+        for module in (provider, methods)
+        for each in vars(module).values()
+        if getattr(each, "__module__", "") == module.__name__
+    ]
     offered = [each for each in own if getattr(each, "_is_protocol", False)]
     values = [each for each in own if is_dataclass(each)]
     return "\n\n".join(

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from benchmarks import machines, report
+from benchmarks import bench_access, machines, report
 from benchmarks.bench_effects import carried_out
 from benchmarks.bench_inbox_size import new_database
 from benchmarks.bench_ingest import measure
@@ -69,3 +69,19 @@ def test_what_is_known_is_gone_through_and_what_was_missed_is_read_in(
     with machines.fakes(invoices=201) as fakes:
         found = read_in(settings(postgres_url, redis_url, fakes))
     assert (found.seen, found.facts) == (201, 2 * 2)  # two were missed, and two facts tell of each
+
+
+@pytest.mark.timeout(120)
+def test_answers_about_access_are_asked_for_in_every_way(postgres_url: str, redis_url: str) -> None:
+    env = machines.settings(postgres_url, redis_url=redis_url, BILLHOOK_API_KEY=bench_access.KEY)
+    bench_access.fill(postgres_url, 60)
+    with machines.host("web", env) as host, bench_access.bare() as plain:
+        ways = [
+            bench_access.Asked(name="bare", server=plain, how="new"),
+            bench_access.Asked(name="again", server=host, how="again"),
+            bench_access.Asked(name="unchanged", server=host, how="unchanged", status="304"),
+        ]
+        speeds = bench_access.measure(ways, rounds=1, count=20, stored=60)
+        assert [len(measured) for measured in speeds.values()] == [1, 1, 1]
+        assert min(map(min, speeds.values())) > 0
+        assert bench_access.preview(host).customers == 60

@@ -15,6 +15,7 @@ PACKAGES = {
     "billhook-web": "web",
     "billhook-lago": "plugins/lago",
     "billhook-dodo": "plugins/dodo",
+    "billhook-stripe": "plugins/stripe",
 }
 
 
@@ -54,7 +55,7 @@ def test_all_packages_carry_one_version() -> None:
     }
 
 
-@pytest.mark.parametrize("folder", ["plugins/lago", "plugins/dodo"])
+@pytest.mark.parametrize("folder", ["plugins/lago", "plugins/dodo", "plugins/stripe"])
 def test_a_plugin_is_found_by_its_entry_point_and_floats_no_core(folder: str) -> None:
     facts = project(folder)
     short = folder.rpartition("/")[2]

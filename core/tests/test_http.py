@@ -244,6 +244,24 @@ def test_every_method_is_sent_as_itself(client: ApiClient, wire: Wire, method: s
     assert wire.request_line == f"{method.upper()} /things HTTP/1.1"
 
 
+def test_a_body_of_another_kind_is_sent_as_it_is_with_its_own_headers(client: ApiClient, wire: Wire) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Idempotency-Key": "k-1"}
+    client.send("POST", "v1", "things", params={"a[]": ["1", "2"]}, content=b"x=1&y=2", headers=form)
+    assert wire.request_line.startswith("POST /v1/things?a%5B%5D=1&a%5B%5D=2 ")
+    assert wire.body == b"x=1&y=2"
+    assert (wire.headers["content-type"], wire.headers["idempotency-key"]) == (form["Content-Type"], "k-1")
+
+
+def test_a_body_of_another_kind_that_moves_money_has_an_unknown_outcome_too(
+    client: ApiClient, wire: Wire
+) -> None:
+    wire.steps = (answer(500),)
+    with pytest.raises(OutcomeUnknown):
+        client.send("POST", "charges", content=b"x=1", moves_money=True)
+    with pytest.raises(ValueError, match="header"):
+        client.send("POST", "charges", content=b"x=1", headers={"Api-Version": "a\nb"})
+
+
 def test_a_header_of_the_connection_replaces_ours(wire: Wire) -> None:
     with ApiClient(name="acme", base_url=wire.url, headers={"accept": "application/vnd.acme+json"}) as client:
         client.get("x")

@@ -115,7 +115,7 @@ def served(folder: Path) -> Iterator[Site]:
     app = Flask("billhook_web")
     app.register_blueprint(pay_blueprint(replace(runtime, paying=desk)))
     tokens = {state: _store(desk, state, invoice) for state, invoice in STATES.items()}
-    with _listening(app) as url, _listening(_checkout()) as checkout_url:
+    with listening(app) as url, listening(_checkout()) as checkout_url:
         desk.checkout_url = f"{checkout_url}/session"
         yield Site(url, desk.checkout_url, tokens, desk)
     runtime.close()
@@ -128,7 +128,7 @@ def _checkout() -> Flask:
 
 
 @contextmanager
-def _listening(app: Flask) -> Iterator[str]:
+def listening(app: Flask) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

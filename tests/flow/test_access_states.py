@@ -109,3 +109,15 @@ def test_another_policy_changes_those_it_concerns_and_again_nobody(flow: Flow) -
     assert history(flow)[-1].cause is Cause.POLICY
     activate(flow, {"rules": [{"state": "late", "when": {"overdue_days": 2}, "access": "full"}]})
     assert decision(flow).version == after.version
+
+
+def test_another_time_zone_counts_the_days_anew(flow: Flow) -> None:
+    activate(flow)
+    an_invoice(flow)
+    utc = decision(flow).next_change_at
+    flow.api("PUT", "/customers/acct_1", timezone="Pacific/Auckland")
+    settled(flow)
+    auckland = decision(flow).next_change_at
+    assert utc is not None
+    assert auckland is not None
+    assert utc - auckland == timedelta(hours=12)

@@ -46,7 +46,7 @@ def tell(flow: Flow) -> None:
 
 def made_anew(flow: Flow, *, check: bool) -> Rebuilt:
     runtime = flow.runtime
-    return rebuild(runtime.db, runtime.connections, runtime.recorder, check=check)
+    return rebuild(runtime.db, runtime.connections, runtime.recorder, runtime.judge, check=check)
 
 
 def test_a_rebuild_is_equal_to_what_grew(story: Flow) -> None:

@@ -177,7 +177,7 @@ def test_what_was_found_is_in_the_inbox_so_the_ledger_can_be_made_anew(flow: Flo
     a_busy_day(flow)
     asked(flow)
     runtime = flow.runtime
-    rebuilt = rebuild(runtime.db, runtime.connections, runtime.recorder, check=True)
+    rebuilt = rebuild(runtime.db, runtime.connections, runtime.recorder, runtime.judge, check=True)
     assert rebuilt.facts > 0
     assert rebuilt.differences == ()
 

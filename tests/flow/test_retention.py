@@ -140,3 +140,4 @@ def test_old_runs_and_gaps_go_but_each_connections_last_run_stays(flow: Flow) ->
     with flow.runtime.db.read() as tx:
         assert [each.id for each in reconcile.page_runs(tx)] == runs[2:]
         assert reconcile.marked(tx, "dodo") == mark
+        assert reconcile.count_gaps(tx) == {"dodo": 3}  # a counter that fell would look like a new one

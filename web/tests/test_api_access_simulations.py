@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from billhook_web.api.access_documents import LARGEST_DOCUMENT
 from billhook_web.services.simulating import MOST_DECISIONS, MOST_FACTS, MOST_INSTANTS
 
 POLICY = {
@@ -206,3 +207,8 @@ def test_a_simulation_needs_the_scope_and_keeps_nothing(api) -> None:
     api.with_scopes("access:read").ok("POST", "/access/simulations", body=asked())
     api.with_scopes("billing:read").refused("POST", "/access/simulations", 403, body=asked())
     assert api.get("/customers")["data"] == []
+
+
+def test_a_body_of_too_many_bytes_is_413_with_the_limit(api) -> None:
+    padded = asked(timezone="x" * LARGEST_DOCUMENT)
+    assert api.refused("POST", "/access/simulations", 413, body=padded)["limit"] == LARGEST_DOCUMENT

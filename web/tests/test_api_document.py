@@ -52,7 +52,12 @@ def test_every_operation_says_what_it_does_what_it_needs_and_how_it_fails(api) -
 
 def test_no_operation_is_open_to_callers_without_a_key(api) -> None:
     for method, path, _ in operations(api):
-        url = path.replace("{event_id}", "1").replace("{effect_id}", "1").replace("{endpoint_id}", "1")
+        url = (
+            path.replace("{event_id}", "1")
+            .replace("{effect_id}", "1")
+            .replace("{endpoint_id}", "1")
+            .replace("{version}", "1")
+        )
         answer = api.client.open(re.sub(r"{\w+}", "acme:x", url), method=method)
         assert answer.status_code == 401, f"{method} {path}"
 

@@ -46,7 +46,7 @@ def test_nothing_that_is_sent_breaks_a_route(api, data) -> None:
     method, path = data.draw(st.sampled_from(routes))
     for name in ("customer_id", "ref", "name"):
         path = path.replace(f"{{{name}}}", quote(data.draw(TEXTS).encode("utf-8", "replace"), safe=""))
-    for name in ("event_id", "effect_id"):
+    for name in ("event_id", "effect_id", "version"):
         path = path.replace(f"{{{name}}}", str(data.draw(st.integers(0, 2**70))))
     query = data.draw(st.dictionaries(FIELDS, TEXTS, max_size=3))
     body = data.draw(st.dictionaries(FIELDS, JSON, max_size=4) | JSON)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from werkzeug.test import Client
 
 from billhook.events import InvoiceFinalized, SubscriptionStarted
 from billhook.model import Ref
+from billhook_web.access_front import AccessFront, in_front
 from billhook_web.actors import Wake
 from billhook_web.app import create_app
 from billhook_web.stores import schema
@@ -79,3 +82,35 @@ def test_a_statement_that_takes_too_long_is_a_problem_with_a_time_to_come_back(p
         for tx in (work, more):
             tx.exec_driver_sql("SELECT pg_sleep(0.5)")  # nobody waits for this one
     runtime.close()
+
+
+def test_access_is_answered_on_postgres_in_front_of_flask_and_behind(on_postgres: Api) -> None:
+    front = Client(in_front(on_postgres.app, AccessFront(on_postgres.runtime)))
+    asked = {"path": "/api/v1/customers/c1/access", "headers": {"Authorization": f"Bearer {BOOTSTRAP_KEY}"}}
+    day = START.date() - timedelta(days=2)
+    on_postgres.ok("PUT", "/customers/c1", body={}, status=201)
+    on_postgres.apply(
+        InvoiceFinalized(
+            at=START, ref=Ref("acme", "i1"), customer_id="c1", currency="EUR", total=1, taxes=0, due=1,
+            issued_on=day, due_on=day,
+        )
+    )  # fmt: skip
+    assert front.get(**asked).get_json() == on_postgres.get("/customers/c1/access")
+    rules = [{"state": "late", "when": {"overdue_days": 1, "lacks_tag": "vip"}, "access": "none"}]
+    policy = {"name": "strict", "policy": {"rules": rules}}
+    on_postgres.ok("POST", "/access/policies", body=policy, status=201)
+    preview = on_postgres.answer("POST", "/access/policies/preview", body={"policy": policy["policy"]})
+    assert '"now":true' in preview.get_data(as_text=True)
+    on_postgres.runtime.clock.advance(timedelta(seconds=1))
+    on_postgres.ok("POST", "/access/policies/activate", body={"name": "strict", "scope": "default"})
+    assert front.get(**asked).get_json()["access"] == "none"
+    on_postgres.runtime.clock.advance(timedelta(seconds=1))
+    on_postgres.ok("PUT", "/customers/c1/tags/vip", body={"reason": "an old customer"})
+    assert front.get(**asked).get_json()["access"] == "full"
+    told = on_postgres.ok("POST", "/access/query", body={"customers": ["c1", "c2"]})
+    assert (told["decisions"][0]["version"], told["unknown"]) == (
+        front.get(**asked).get_json()["version"],
+        ["c2"],
+    )
+    causes = [each["cause"] for each in on_postgres.get("/customers/c1/access/history")["data"]]
+    assert causes[:2] == ["fact", "policy"]

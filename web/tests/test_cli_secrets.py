@@ -84,15 +84,55 @@ def test_the_database_holds_no_secret_in_clear(run: Run, tmp_path: Path) -> None
 
 
 def test_a_secret_is_rotated_and_says_until_when_the_one_before_is_valid(run: Run) -> None:
+    lago = {"BILLHOOK_CONNECTIONS": "lago"}
+    assert run("secrets", "set", "lago", "webhook_secret", given=KEY, **lago).exit_code == 0
+    result = run("secrets", "rotate", "lago", "webhook_secret", "--overlap", "PT2H", given=NEXT_KEY, **lago)
+    assert result.exit_code == 0
+    assert "is rotated; the one before is valid until" in result.output
+    row = listed(run, **lago)["webhook_secret"]
+    assert row["older_until"] is not None
+    assert row["value"] == f"…{NEXT_KEY[-4:]}, …{KEY[-4:]}"
+    wrong = run("secrets", "rotate", "lago", "webhook_secret", "--overlap", "soon", given=NEXT_KEY, **lago)
+    assert (wrong.exit_code, "is not a duration" in wrong.output) == (2, True)
+
+
+def test_who_rotates_a_secret_of_which_one_counts_is_told_that_there_is_no_overlap(run: Run) -> None:
     run("secrets", "set", "acme", "webhook_secret", given=KEY)
     result = run("secrets", "rotate", "acme", "webhook_secret", "--overlap", "PT2H", given=NEXT_KEY)
     assert result.exit_code == 0
-    assert "is rotated; the one before is valid until" in result.output
-    row = listed(run)["webhook_secret"]
-    assert row["older_until"] is not None
-    assert row["value"] == f"…{NEXT_KEY[-4:]}, …{KEY[-4:]}"
-    wrong = run("secrets", "rotate", "acme", "webhook_secret", "--overlap", "soon", given=NEXT_KEY)
-    assert (wrong.exit_code, "is not a duration" in wrong.output) == (2, True)
+    assert (
+        "acme webhook_secret is rotated. This field takes one value, so there is no overlap" in result.output
+    )
+    assert "have the provider sign with it now" in result.output
+    assert "valid until" not in result.output
+
+
+def test_a_secret_that_may_be_stored_is_not_said_to_be_missing_beside_the_hosts_own_problems(
+    run: Run,
+) -> None:
+    run("secrets", "set", "acme", "api_key", given=KEY)
+    result = run("connections", "list", BILLHOOK_LOG_LEVEL="LOUD", ACME_DOWN="perhaps")
+    assert result.exit_code == 2
+    assert "BILLHOOK_LOG_LEVEL" in result.stderr
+    assert "ACME_DOWN: is not usable" in result.stderr
+    assert "ACME_API_KEY" not in result.stderr
+    unsealed = run("connections", "list", BILLHOOK_LOG_LEVEL="LOUD", BILLHOOK_SECRET_KEY="")
+    assert "ACME_API_KEY: is not set." in unsealed.stderr
+
+
+def test_what_billhook_toml_holds_is_not_said_to_be_missing_beside_the_hosts_own_problems(
+    run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "billhook.toml"
+    file.write_text(f'[billhook]\nconnections = ["acme"]\n[connections.acme]\napi_key = "{KEY}"\n')
+    broken = {"BILLHOOK_CONFIG": str(file), "BILLHOOK_CONNECTIONS": "", "BILLHOOK_SECRET_KEY": ""}
+    result = run("connections", "list", BILLHOOK_LOG_LEVEL="LOUD", **broken)
+    assert "ACME_API_KEY" not in result.stderr
+    assert "ACME_WEBHOOK_SECRET: is not set." in result.stderr
+    file.write_text("no = [toml")
+    result = run("connections", "list", **{**broken, "BILLHOOK_CONNECTIONS": "acme"})
+    assert "BILLHOOK_CONFIG: is not valid TOML" in result.stderr
+    assert "is not set" not in result.stderr
 
 
 def test_who_sets_what_the_environment_gives_is_told_that_it_does_not_count(run: Run) -> None:

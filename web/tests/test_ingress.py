@@ -19,7 +19,7 @@ from billhook.testing.fakes import FakeSource
 from billhook_web.actors import Wake
 from billhook_web.app import create_app
 from billhook_web.bell import WAITING, Bell
-from billhook_web.bodies import in_time
+from billhook_web.bodies import Places, in_time
 from billhook_web.db import Database
 from billhook_web.runtime import Runtime
 from billhook_web.stores import inbox, schema
@@ -213,7 +213,7 @@ def post(app: Any, body: Any, **environ: str) -> tuple[str, bytes]:
 
 
 def test_requests_that_wait_for_their_bodies_take_no_place_of_those_that_are_worked_on() -> None:
-    app = in_time(reading, working=1, bodies=4, drain=undrained)
+    app = in_time(reading, places=Places(1), bodies=4, drain=undrained)
     stalled = [Stalled() for _ in range(3)]
     answers: list[tuple[str, bytes]] = []
     threads = [
@@ -231,7 +231,7 @@ def test_requests_that_wait_for_their_bodies_take_no_place_of_those_that_are_wor
 
 
 def test_when_too_many_wait_the_next_is_sent_away_unread_and_what_needs_no_body_is_answered() -> None:
-    app = in_time(reading, working=1, bodies=1, drain=undrained)
+    app = in_time(reading, places=Places(1), bodies=1, drain=undrained)
     stalled, refused = Stalled(), Stalled()
     waiting = threading.Thread(target=post, args=(app, stalled))
     waiting.start()
@@ -250,6 +250,19 @@ def test_when_too_many_wait_the_next_is_sent_away_unread_and_what_needs_no_body_
     assert post(app, BytesIO(b"again")) == ("200 OK", b"again")
 
 
+def test_places_are_closed_when_those_inside_are_ready() -> None:
+    places = Places(2)
+    with places:
+        assert not places.close(seconds=0.01)
+    places = Places(2)
+    with places:
+        inside = threading.Thread(target=places.close, kwargs={"seconds": 30})
+        inside.start()
+    inside.join(30)
+    assert not inside.is_alive()
+    assert not places.close(seconds=0.01)  # nobody gets in any more
+
+
 @pytest.mark.parametrize("size", [MAX_BODY, MAX_BODY + 1, MAX_BODY + 7])
 def test_a_body_that_is_read_ahead_is_whole(size: int) -> None:
     def whole(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
@@ -258,7 +271,7 @@ def test_a_body_that_is_read_ahead_is_whole(size: int) -> None:
         return [body.read(5), body.read()]
 
     sent = bytes(number % 251 for number in range(size))
-    app = in_time(whole, working=1, drain=undrained)
+    app = in_time(whole, places=Places(1), drain=undrained)
     assert post(app, BytesIO(sent))[1] == sent  # chunked: its length is not said
     assert post(app, BytesIO(sent), CONTENT_LENGTH=str(size))[1] == sent
 

@@ -16,6 +16,7 @@ from sqlalchemy import event
 
 from billhook.effects import SyncCustomer
 from billhook.errors import Temporary
+from billhook.model import Ref
 from billhook.testing.fakes import FakeSource
 from billhook_web.actors import Wake
 from billhook_web.app import create_app
@@ -24,7 +25,7 @@ from billhook_web.services.breaker import TOLERATED
 from billhook_web.stores import conditions, inbox, outbox, reconcile
 from billhook_web.stores.conditions import Condition
 from billhook_web.stores.outbox import EffectStatus
-from billhook_web.stores.tables import gaps
+from billhook_web.stores.reconcile import Gap
 from billhook_web.worker import answering
 
 from .conftest import START, make_runtime
@@ -152,14 +153,11 @@ def test_providers_that_are_left_alone_and_what_they_never_told_are_counted(clie
         conditions.add_faults(tx, "acme", count=3, fault="ValueError", now=START)
         run = reconcile.begin(tx, "acme", since=None, now=START, lease=MINUTE)
         assert run is not None
-        values = {
-            "run_id": run.id,
-            "connection": "acme",
-            "kind": "invoice",
-            "changed": "new",
-            "found_at": START,
-        }
-        tx.execute(gaps.insert(), [{**values, "ref": f"acme:{number}"} for number in range(2)])
+        found_gaps = [
+            Gap(kind="invoice", ref=Ref("acme", f"i{number}"), changed=("new",), at=None)
+            for number in range(2)
+        ]
+        reconcile.advance(tx, run, cursor=None, seen=2, facts=2, found=found_gaps, now=START, lease=MINUTE)
     found = scraped(client)
     assert found["billhook_provider_up", "acme"] == 0
     assert found["billhook_provider_up", "fakepay"] == 1

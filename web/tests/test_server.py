@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,8 @@ SECRET = "acme-secret"
 BOOTSTRAP_KEY = "bootstrap-key-of-the-tests"
 MIB = 1024 * 1024
 START_SECONDS = 30
-STOP_SECONDS = 10
+STOP_SECONDS = 30
+ENDS_BEFORE_A_KILL = 20  # seconds; the supervisor kills after 30
 
 
 def free_port() -> int:
@@ -281,6 +282,22 @@ def test_a_request_that_was_begun_is_answered_before_the_end(tmp_path: Path) -> 
             begun.sendall(b"67890")
             assert begun.recv(12) == b"HTTP/1.1 404"
             assert host.process.wait(STOP_SECONDS) == 0
+
+
+def test_senders_who_stall_do_not_keep_it_from_ending_well(tmp_path: Path) -> None:
+    head = b"POST /webhooks/acme HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n12345"
+    with running(tmp_path, "serve", port=free_port()) as host, ExitStack() as lines:
+        for _ in range(5):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", host.port), timeout=10))
+            line.sendall(head)
+        assert host.deliver(b"{}") == 200
+        wait_for(lambda: stored(sqlite(tmp_path)) == {"processed": 1})
+        children = host.children()
+        host.process.send_signal(signal.SIGTERM)
+        assert host.process.wait(ENDS_BEFORE_A_KILL) == 0
+        assert alive(children) == set()
+        assert "serve.dropped" in host.wrote()  # said by itself before it ended: nobody killed it
+        assert host.wrote().endswith("Stopped.\n")
 
 
 def test_it_leaves_nothing_behind_when_it_is_killed(tmp_path: Path) -> None:

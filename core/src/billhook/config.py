@@ -28,6 +28,9 @@ class ConnectionConfig(BaseModel):
 
 C = TypeVar("C", bound="ConnectionConfig")
 
+MISSING = "is not set."
+"""What is wrong with a setting that is required and comes from nowhere."""
+
 
 def _split(value: object) -> object:
     if isinstance(value, str):
@@ -168,7 +171,7 @@ def _problem(error: ErrorDetails, config: type[ConnectionConfig], connection: st
     about = f"({setting.description})" if setting.description else ""
     if error["type"] == "missing":
         twin = f"Set it, or {setting.variable}_FILE, or {name} in [{section}]"
-        return Problem(setting.variable, "is not set.", f"{twin}. {about}".strip())
+        return Problem(setting.variable, MISSING, f"{twin}. {about}".strip())
     what = error["msg"].removeprefix("Value error, ").rstrip(".")
     return Problem(setting.variable, f"is not usable: {what}.", about)
 

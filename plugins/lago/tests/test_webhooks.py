@@ -87,6 +87,19 @@ def test_a_person_without_a_company_name_is_called_by_their_own(
     assert (seen.name, seen.provider_ids) == ("Ada Byrne", {})
 
 
+def test_the_customer_of_lagos_own_payment_provider_is_the_customer_there(
+    source: LagoWebhooks, payload: Payload
+) -> None:
+    envelope = payload("customer.updated")
+    envelope["customer"]["billing_configuration"] |= {
+        "payment_provider": "stripe",
+        "provider_customer_id": "cus_lago",
+    }
+    (seen,) = _parse(source, envelope)
+    assert isinstance(seen, CustomerObserved)
+    assert seen.provider_ids == {"dodo": "cus_9f3XkQ", "stripe": "cus_lago"}
+
+
 @pytest.mark.parametrize("name", ["subscription.started", "subscription.created"])
 def test_a_start_is_a_start_and_how_it_stands(source: LagoWebhooks, payload: Payload, name: str) -> None:
     start = _at("2026-08-01T00:00:00Z")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 import stripe
 
 from billhook.errors import Conflict, NotFound, OutcomeUnknown, Permanent, Refused, Temporary
+from billhook.methods import SetupRequest
 from billhook.model import Customer
-from billhook.testing.connection import make_collect_request
+from billhook.testing.connection import make_collect_request, make_customer
 from billhook.testing.wire import Wire
 from billhook_stripe.client import API_VERSION, connect, keyed
 from billhook_stripe.provider import StripePayments
+from billhook_stripe.sandbox import API_KEY
 
 ERRORS = Path(__file__).parent / "fixtures" / "errors"
 
@@ -121,3 +124,20 @@ def test_every_recorded_decline_is_a_value(context, sandbox, name):
     assert collected.state == ("open" if waits else "declined")
     said = recorded["body"]["error"]
     assert waits or collected.decline.code == (said.get("decline_code") or said["code"])
+
+
+def test_no_body_and_no_secret_reaches_a_log_at_any_level(context, sandbox, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    provider = StripePayments.connect(context())
+    customer = provider.provider_customer(make_customer())
+    setup = provider.begin_setup(SetupRequest(key="setup-1", provider_customer=customer))
+    collected = provider.collect(make_collect_request(4900, "EUR", invoice="1"))
+    secrets = [
+        setup.client_secret,
+        provider.page_payment(collected.session).client_secret,
+        "acme@example.com",
+    ]
+    printed = capfd.readouterr()
+    for text in (caplog.text, printed.out, printed.err):
+        assert not [secret for secret in (*secrets, API_KEY) if secret in text]
+    assert "POST /v1/payment_intents" in caplog.text

@@ -31,7 +31,7 @@ from billhook_stripe.webhooks import StripeWebhooks
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED = {
-    "payment_intent.succeeded": ("payment.succeeded",),
+    "payment_intent.succeeded": ("payment.succeeded", "refetch"),
     "payment_intent.payment_failed": ("payment.failed",),
     "payment_intent.processing": ("payment.processing",),
     "payment_intent.requires_action": ("payment.processing",),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stripe import WebhookSignature
 
-from billhook.errors import PayloadInvalid, SignatureInvalid
+from billhook.errors import NotFound, PayloadInvalid, SignatureInvalid
 from billhook.events import (
     MandateChanged,
     PaymentCanceled,
@@ -22,6 +22,7 @@ from billhook.events import (
 from billhook.model import DeclineClass, DisputeStatus, MandateStatus, Ref, RefundStatus
 from billhook.money import Money
 from billhook.provider import WebhookRequest
+from billhook_stripe.facts import Reader
 from billhook_stripe.sandbox import WEBHOOK_SECRET
 from billhook_stripe.signature import HEADER, StripeSignatures
 from billhook_stripe.webhooks import StripeWebhooks
@@ -42,7 +43,7 @@ def told(source, fixture_event):
     def tell(name: str, **changes):
         event = fixture_event(name)
         event["data"]["object"] |= changes
-        facts = source.parse(json.dumps(event).encode())
+        facts = [part for part in source.parse(json.dumps(event).encode()) if not isinstance(part, Refetch)]
         assert len(facts) <= 1
         return facts[0] if facts else None
 
@@ -143,6 +144,14 @@ def test_less_than_was_asked_for_counts_as_what_came(told):
     assert (fact.amount.minor, fact.applied.minor) == (4620, 4000)
 
 
+def test_the_card_that_paid_is_asked_for(source, fixture_event):
+    *_, more = source.parse(json.dumps(fixture_event("payment_intent.succeeded")).encode())
+    assert (more.kind, more.id) == ("payment", "pi_BillhookTest001")
+    assert source.refetch(more) == []  # not there: what the event said counts all the same
+    with pytest.raises(NotFound):
+        source.refetch(Refetch(kind="payment", id="pi_BillhookTest001"))
+
+
 def test_a_declined_payment_says_why_and_with_what(told):
     fact = told("payment_intent.payment_failed")
     assert isinstance(fact, PaymentFailed)
@@ -161,7 +170,12 @@ def test_a_charge_the_bank_only_wants_confirmed_waits_for_the_customer(told, fix
 def test_what_is_canceled_after_it_failed_has_failed(told, fixture_event):
     error = fixture_event("payment_intent.payment_failed")["data"]["object"]["last_payment_error"]
     assert isinstance(told("payment_intent.canceled"), PaymentCanceled)
-    assert isinstance(told("payment_intent.canceled", last_payment_error=error), PaymentFailed)
+    assert (
+        told("payment_intent.canceled", last_payment_error=error) is None
+    )  # the event of the failure said so
+    intent = fixture_event("payment_intent.canceled")["data"]["object"] | {"last_payment_error": error}
+    (fetched,) = Reader(connection="stripe").payment(intent, at=None)
+    assert isinstance(fetched, PaymentFailed)
 
 
 def test_an_intent_that_nobody_has_tried_says_nothing(told):

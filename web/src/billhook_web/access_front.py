@@ -76,7 +76,7 @@ class AccessFront:
             return True
         try:
             authorize(self._runtime, authorization, scope=SCOPE)
-        except (HTTPException, DatabaseError):
+        except (HTTPException, *DatabaseError):
             return False
         with self._turn:
             if len(self._keys) >= MOST_KEYS:

@@ -48,7 +48,7 @@ class Wake:
             actor_name="deliver_webhooks",
             queue_name=WEBHOOKS,
             time_limit=TURN_MILLISECONDS,
-            broker=runtime.broker,
+            broker=runtime.webhook_broker,
         )(self._deliver_webhooks)
         runtime.breakers.when_free(self.waiter)
         self._decide = dramatiq.actor(actor_name="decide_access", broker=runtime.broker)(self._decide_access)
@@ -121,9 +121,10 @@ class BackgroundWork:
             worker_threads=runtime.configuration.host.worker_threads,
             worker_timeout=200,
         )
-        # Threads of their own: a receiver that hangs takes none from the work that is about money.
+        # Threads of their own: a receiver that hangs takes none from the work that is about money. And a broker of
+        # their own: Dramatiq advises against two workers on one.
         self._sender = dramatiq.Worker(
-            runtime.broker, queues={WEBHOOKS}, worker_threads=THREADS, worker_timeout=200
+            runtime.webhook_broker, queues={WEBHOOKS}, worker_threads=THREADS, worker_timeout=200
         )
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_forever, name="billhook-sweeper", daemon=True)
@@ -135,6 +136,7 @@ class BackgroundWork:
         """Begin to work."""
         # TimeLimit watches only after this signal, which Dramatiq's own command line sends and a Worker does not.
         self._runtime.broker.emit_after("process_boot")
+        self._runtime.webhook_broker.emit_after("process_boot")
         self._worker.start()
         self._sender.start()
         self._sweeper.start()
@@ -143,8 +145,10 @@ class BackgroundWork:
         """Finish what is being done and begin nothing new; waits at most ``timeout`` seconds."""
         self._stop.set()
         self._sweeper.join(timeout=5)
+        sender = threading.Thread(target=self._sender.stop, args=(int(timeout * 1000),), daemon=True)
+        sender.start()  # beside the other, not after it: the time is for both
         self._worker.stop(timeout=int(timeout * 1000))
-        self._sender.stop(timeout=int(timeout * 1000))
+        sender.join(timeout=timeout)
 
     def _sweep_forever(self) -> None:
         while not self._stop.wait(self._sweep_seconds):

@@ -13,7 +13,9 @@ from billhook_web.db import statements_within
 from billhook_web.health import health_blueprint
 from billhook_web.logs import WSGIApplication
 from billhook_web.metrics import metrics_blueprint
+from billhook_web.pages import install_pages
 from billhook_web.pay import pay_blueprint
+from billhook_web.portal import register_portal
 from billhook_web.runtime import Runtime
 from billhook_web.webhooks import webhooks_blueprint
 from billhook_web.well_known import well_known_blueprint
@@ -31,6 +33,8 @@ def create_app(runtime: Runtime, wake: Wake, *, statement_seconds: float = STATE
     app.register_blueprint(health_blueprint(runtime))
     app.register_blueprint(metrics_blueprint(runtime))
     app.register_blueprint(well_known_blueprint(runtime))
+    install_pages(app, runtime)
+    register_portal(app, runtime)
     register_api(app, runtime, wake)
     app.wsgi_app = _limited(app.wsgi_app, statement_seconds)  # type: ignore[method-assign, assignment]  # how Flask wants it to be wrapped
     return app

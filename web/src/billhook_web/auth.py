@@ -32,6 +32,7 @@ SCOPES: Final[Mapping[str, str]] = MappingProxyType(
         "access:write": "exempt customers: tags, who pays, invoices written off",
         "policies:read": "see access policies, and what another one would change",
         "policies:write": "write access policies, and say which one counts for whom",
+        "portal:write": "let a customer into their billing pages by a one-time link",
         "connections:read": "see what is connected and let it be checked",
         "webhooks:read": "see who receives webhooks, what was sent and what was answered",
         "webhooks:write": "add, change and remove receivers of webhooks, send test events, send again",

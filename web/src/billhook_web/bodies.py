@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
 
+from billhook.clock import monotonic
 from billhook_web.logs import WSGIApplication
 
 BODIES = 240
@@ -26,14 +27,32 @@ LARGEST = 1024 * 1024 + 1
 RETRY_SECONDS = 10
 
 
+class Places:
+    """Where requests are worked on, ``count`` at a time."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._free = threading.Semaphore(count)
+
+    def __enter__(self) -> None:
+        self._free.acquire()
+
+    def __exit__(self, *_exc: object) -> None:
+        self._free.release()
+
+    def close(self, *, seconds: float) -> bool:
+        """Let nobody else in and wait for those inside; False: some were not ready after so many seconds."""
+        end = monotonic() + seconds
+        return all(self._free.acquire(timeout=max(0.0, end - monotonic())) for _ in range(self._count))
+
+
 def in_time(
-    app: WSGIApplication, *, working: int, bodies: int = BODIES, drain: Callable[[WSGIApplication], WSGIApplication]
+    app: WSGIApplication, *, places: Places, bodies: int = BODIES, drain: Callable[[WSGIApplication], WSGIApplication]
 ) -> WSGIApplication:  # fmt: skip
-    """Wrap ``app``: it works on at most ``working`` requests at a time, and each has its body when it begins.
+    """Wrap ``app``: it works on as many requests at a time as there are places, and each has its body when it begins.
 
     :param drain: wraps what is done with one request, places included: it may wait for the sender again.
     """
-    places = threading.Semaphore(working)
     room = threading.Semaphore(bodies)
 
     def work(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

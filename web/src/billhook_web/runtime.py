@@ -27,7 +27,9 @@ from billhook_web.services.customers import Customers
 from billhook_web.services.deciding import Deciding
 from billhook_web.services.delivery import Delivery
 from billhook_web.services.dispatching import Dispatcher
+from billhook_web.services.enacting import Enacting
 from billhook_web.services.erasure import Erasure
+from billhook_web.services.exempting import Exempting
 from billhook_web.services.gates import Gates
 from billhook_web.services.hiding import Hider
 from billhook_web.services.intake import Intake
@@ -38,6 +40,7 @@ from billhook_web.services.leasing import Leasing
 from billhook_web.services.meters import Meters
 from billhook_web.services.paying import Paying
 from billhook_web.services.portal_sessions import Limits, PortalSessions
+from billhook_web.services.previewing import Previewing
 from billhook_web.services.processing import Processing
 from billhook_web.services.publishing import publish
 from billhook_web.services.receivers import Receivers
@@ -45,6 +48,7 @@ from billhook_web.services.reconcile import Reconciler
 from billhook_web.services.recording import Recorder
 from billhook_web.services.renewal import Renewal
 from billhook_web.services.retention import Retention
+from billhook_web.services.saved_methods import SavedMethods
 from billhook_web.services.sightings import Looking
 from billhook_web.services.vault import Vault
 from billhook_web.services.verifying import Verifier
@@ -59,18 +63,24 @@ class Runtime:
     clock: Clock
     db: Database
     broker: dramatiq.Broker
+    webhook_broker: dramatiq.Broker  # for what is sent to integrators
     registry: Registry
     connections: Connections
     intake: Intake
     recorder: Recorder
+    book: PolicyBook
     judge: Judge
     deciding: Deciding
     answering: Answering
+    exempting: Exempting
+    enacting: Enacting
+    previewing: Previewing
     processing: Processing
     delivery: Delivery
     customers: Customers
     collecting: Collecting
     paying: Paying
+    methods: SavedMethods
     reconciler: Reconciler
     receivers: Receivers
     dispatcher: Dispatcher
@@ -92,6 +102,7 @@ class Runtime:
     def close(self) -> None:
         """Give back what was opened."""
         self.broker.close()
+        self.webhook_broker.close()
         self.db.close()
 
 
@@ -139,7 +150,8 @@ def build_runtime(
     connections, renewal = _connected(
         configuration, registry, clock=clock, http=leases.bounded(http), db=db, sealer=sealer, hide=hide
     )
-    judge = Judge(book=_policies(registry), publish=publish)
+    book = _policies(registry)
+    judge = Judge(book=book, publish=publish)
     deciding = Deciding(db=db, clock=clock, judge=judge)
     recorder = Recorder(connections, registry, judge)
     meters = Meters()
@@ -155,18 +167,24 @@ def build_runtime(
         clock=clock,
         db=db,
         broker=_broker(host, leases),
+        webhook_broker=_broker(host, leases),
         registry=registry,
         connections=connections,
         intake=Intake(db, verify=Verifier(fault=gates.fault).verify),
         recorder=recorder,
+        book=book,
         judge=judge,
         deciding=deciding,
+        previewing=Previewing(db=db, clock=clock, book=book),
+        enacting=Enacting(db=db, clock=clock, book=book, judge=judge),
+        exempting=Exempting(db=db, clock=clock, recorder=recorder),
         answering=Answering(db=db, clock=clock, deciding=deciding, judge=judge),
         processing=processing,
         delivery=delivery,
         customers=Customers(db=db, clock=clock, connections=connections),
         collecting=collecting,
         paying=Paying(db=db, clock=clock, connections=connections, deliver=delivery.deliver, ask=gates.ask),
+        methods=SavedMethods(db=db, clock=clock, connections=connections, ask=gates.ask),
         reconciler=working.reconciler(processing, every=host.reconciles_every()),
         receivers=Receivers(db=db, clock=clock, sealer=sealer, allowed=host.webhook_targets()),
         dispatcher=working.dispatcher(sealer, post or Sender(allowed=host.webhook_targets())),

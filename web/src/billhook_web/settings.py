@@ -236,9 +236,19 @@ def read_configuration(env: Mapping[str, str]) -> Configuration:
 
 
 def named_connections(env: Mapping[str, str]) -> Configuration:
-    """Return the connections the environment names, whatever else is wrong, so that their problems can be told too."""
-    entries = tuple(word.strip() for word in env.get("BILLHOOK_CONNECTIONS", "").split(",") if word.strip())
-    return Configuration(host=HostSettings(), connections=_names(entries)[0], tables={}, env=env)
+    """Return the connections that are named, whatever else is wrong, so that their problems can be told too.
+
+    None when ``billhook.toml`` cannot be read: what they lack may be in it.
+    """
+    try:
+        document = _read_toml(env.get("BILLHOOK_CONFIG", "").strip())
+    except ConfigInvalid:
+        return Configuration(host=HostSettings(), connections=(), tables={}, env=env)
+    named = env.get("BILLHOOK_CONNECTIONS", "").strip() or document.get("billhook", {}).get("connections", "")
+    words = named.split(",") if isinstance(named, str) else map(str, named if isinstance(named, list) else ())
+    entries = tuple(word.strip() for word in words if word.strip())
+    tables = document.get("connections", {})
+    return Configuration(host=HostSettings(), connections=_names(entries)[0], tables=tables, env=env)
 
 
 def _password(url: str) -> str | None:

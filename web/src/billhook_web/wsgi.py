@@ -7,7 +7,10 @@ and the in-process queue must be shared with the threads that answer requests.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -17,9 +20,9 @@ from billhook_web.actors import BackgroundWork, Wake
 from billhook_web.app import create_app
 from billhook_web.auth import ensure_bootstrap_key
 from billhook_web.bell import Bell
-from billhook_web.bodies import in_time
+from billhook_web.bodies import Places, in_time
 from billhook_web.logs import WSGIApplication
-from billhook_web.runtime import Runtime, build_runtime, read_and_check
+from billhook_web.runtime import build_runtime, read_and_check
 from billhook_web.services.renewal import Watch
 from billhook_web.stores import schema
 from billhook_web.webhooks import Ingress, in_front
@@ -37,7 +40,37 @@ WORKING = 16
 """Requests worked on at a time, unless the server says otherwise."""
 
 
-def create(*, background: bool | None = None, working: int = WORKING) -> WSGIApplication:
+class Served:
+    """The host of one serving process. It ends with the process, or before when it is told to; each step is done once."""
+
+    def __init__(
+        self, app: WSGIApplication, *, places: Places, steps: Sequence[Callable[[], object]]
+    ) -> None:
+        self.app = app
+        self.places = places
+        self._steps = deque(steps)
+        self._turn = threading.Lock()
+
+    def finish_work(self) -> None:
+        """Stop the background work, after what it is doing; requests go on."""
+        self._do(until=1)
+
+    def close(self) -> None:
+        """Stop the background work, then give back what requests need, too."""
+        self._do(until=0)
+
+    def _do(self, *, until: int) -> None:
+        with self._turn:
+            while len(self._steps) > until:
+                self._steps.popleft()()
+
+
+def create() -> WSGIApplication:
+    """Return the application of :func:`serve`: for a server that is started without ``billhook``."""
+    return serve().app
+
+
+def serve(*, background: bool | None = None, working: int = WORKING) -> Served:
     """Return the host, serving and working until the process ends. Its server needs :data:`billhook_web.bodies.BODIES`
     threads more than ``working``.
 
@@ -53,16 +86,20 @@ def create(*, background: bool | None = None, working: int = WORKING) -> WSGIApp
     bell = Bell(wake.inbox)
     app = in_front(create_app(runtime, wake), Ingress(runtime, bell.ring))
     app = access_front.in_front(app, access_front.AccessFront(runtime))
-    work = None
+    watch = Watch(runtime.renewal)
+    steps: list[Callable[[], object]] = [bell.close, watch.stop, runtime.close]
     if runtime.embedded if background is None else background:
         work = BackgroundWork(runtime, wake)
         work.start()
-    watch = Watch(runtime.renewal)
+        steps.insert(2, partial(work.stop, timeout=STOP_SECONDS))
     watch.start()
+    places = Places(working)
+    whole = in_time(app, places=places, drain=read_to_the_end)
+    app = logs.with_request_id(whole, new_id=logs.numbered(new_token(size=9)))
+    served = Served(app, places=places, steps=steps)
     # Unlike atexit, this also runs at the end of a forked worker process of a server.
-    Finalize(None, _stop, args=(runtime, work, bell, watch), exitpriority=10)
-    served = in_time(app, working=working, drain=read_to_the_end)
-    return logs.with_request_id(served, new_id=logs.numbered(new_token(size=9)))
+    Finalize(None, served.close, exitpriority=10)
+    return served
 
 
 def read_to_the_end(app: WSGIApplication) -> WSGIApplication:
@@ -95,11 +132,3 @@ def _drain(body: Any) -> None:
         if not chunk:
             return
         left -= len(chunk)
-
-
-def _stop(runtime: Runtime, work: BackgroundWork | None, bell: Bell, watch: Watch) -> None:
-    bell.close()
-    watch.stop()
-    if work is not None:
-        work.stop(timeout=STOP_SECONDS)
-    runtime.close()

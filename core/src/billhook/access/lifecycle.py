@@ -39,9 +39,13 @@ class Link:
 
 @dataclass(slots=True)
 class Chain:
-    """How far the periods from the first on are settled for good, so that they need not be looked at again."""
+    """How far the periods from the first on are settled for good, so that they need not be looked at again.
+
+    ``begun``: the first period of the present agreement is among them.
+    """
 
     number: int = 0
+    begun: bool = False
     invoices: set[str] = field(default_factory=set)
     reach: datetime | None = None
     paid_end: datetime | None = None
@@ -49,7 +53,11 @@ class Chain:
 
 @dataclass(slots=True)
 class SubscriptionState:
-    """One subscription after the last fact about it. ``late_at``: its first invoice was paid after it had expired."""
+    """One subscription after the last fact about it.
+
+    ``late_at``: its first invoice was paid after it had expired. ``renewed_at``: it was canceled or over, and began
+    anew then; None: it goes on from its start.
+    """
 
     id: str
     started_at: datetime | None = None
@@ -59,6 +67,7 @@ class SubscriptionState:
     late_at: datetime | None = None
     canceled: Canceled | None = None
     ended: bool = False
+    renewed_at: datetime | None = None
     paused_at: datetime | None = None
     pauses: list[tuple[datetime, datetime]] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
@@ -76,7 +85,6 @@ class SubscriptionState:
                 ends = None if fact.ends_at is None else instant_of(fact.ends_at, zone)
                 self.canceled = replace(fact, ends_at=ends)
             case LifecycleChanged(type="subscription.reactivated"):
-                self.canceled, self.ended = None, False
                 self._reactivate(fact.at)
             case LifecycleChanged(type="subscription.paused"):
                 self.paused_at = self.paused_at or fact.at
@@ -145,6 +153,7 @@ class SubscriptionState:
         trial = None if fact.trial_ends_at is None else instant_of(fact.trial_ends_at, zone)
         over = self.ended or self.canceled is not None
         if self.started_at is None or over:
+            self.renewed_at = fact.at if over else None
             self.started_at = self.waiting_since = fact.at
             self.trial_ends_at = trial
             self.canceled, self.ended, self.paused_at = None, False, None
@@ -152,6 +161,9 @@ class SubscriptionState:
             self.trial_ends_at = trial  # told again, for another plan: the agreement goes on
 
     def _reactivate(self, at: datetime) -> None:
+        if self.ended or self.canceled is not None:
+            self.renewed_at = at
+        self.canceled, self.ended = None, False
         if self.activated_at is None:
             self.waiting_since, self.late_at = at, None
 
@@ -227,27 +239,31 @@ def _as_instant(canceled: Canceled) -> datetime:
 def paid_through(subscription: SubscriptionState, at: datetime) -> datetime | None:
     """Return the end of the last period that is paid without a gap since the first one, as it stands at ``at``.
 
-    A trial counts as paid, a debit in flight as long as the policy trusts it. A pause is no gap, nor is the period of
-    an invoice that was voided or written off; neither is paid itself. None: nothing is prepaid.
+    The first one is that of the present agreement: what an earlier one left open, and the time between, is no gap. A
+    trial counts as paid, a debit in flight as long as the policy trusts it. A pause is no gap, nor is the period of an
+    invoice that was voided or written off; neither is paid itself. None: nothing is prepaid.
     """
     chain, links = subscription.chain, subscription.links
     if chain.number == 0:
         chain.reach = chain.paid_end = subscription.trial_ends_at
         if links:
             chain.reach = _later(chain.reach, links[0].start)
-    reach, paid_end, for_good = chain.reach, chain.paid_end, True
+    reach, paid_end, begun, for_good = chain.reach, chain.paid_end, chain.begun, True
     for link in islice(links, chain.number, None):
-        if reach is None or (link.start > reach and not _paused_over(subscription, reach, link.start)):
+        if not begun and (subscription.renewed_at is None or link.end > subscription.renewed_at):
+            begun, reach = True, _later(reach, link.start)
+        gap = reach is None or (link.start > reach and not _paused_over(subscription, reach, link.start))
+        if gap and begun:
             break
         invoice = subscription.invoices[link.invoice]
         paid = invoice.is_settled or (invoice.is_open and not invoice.unpaid_at(at))
-        if paid:
+        if paid and not gap:
             paid_end = _later(paid_end, link.end)
-        if paid or not invoice.counts:
+        if not gap and (paid or not invoice.counts):
             reach = _later(reach, link.end)
         for_good = for_good and not invoice.is_open
         if for_good:
-            chain.number, chain.reach, chain.paid_end = chain.number + 1, reach, paid_end
+            chain.number, chain.begun, chain.reach, chain.paid_end = chain.number + 1, begun, reach, paid_end
             chain.invoices.add(link.invoice)
     return paid_end
 

@@ -96,6 +96,16 @@ def _person(body: Json) -> str | None:
 
 
 def _provider_ids(body: Json) -> dict[str, str]:
+    """Return the ids the customer has elsewhere: at Lago's own payment provider, and those in the metadata, which win."""
+    configuration = obj_or_empty(body, "billing_configuration")
+    provider, there = (
+        text_or_none(configuration, name) for name in ("payment_provider", "provider_customer_id")
+    )
+    own = {provider: there} if provider and there else {}
+    return own | _ids_in_metadata(body)
+
+
+def _ids_in_metadata(body: Json) -> dict[str, str]:
     entries = {text(row, "key"): text_or_none(row, "value") for row in rows(body, "metadata")}
     return {
         key.removesuffix(METADATA_SUFFIX): value

@@ -8,6 +8,7 @@ the SDK as it is; what Stripe refuses becomes a typed error in :func:`answers`.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,9 +33,10 @@ from billhook.http import ApiClient
 from .config import StripeConfig
 from .payloads import Json
 
-stripe.enable_telemetry = (
-    False  # the one switch the SDK has no argument for; on, it writes an id to the home folder
-)
+# What the SDK has no argument for. Telemetry writes an id to the home folder; its log holds whole bodies, with names,
+# addresses and client secrets, where the host's HTTP logs each call without.
+stripe.enable_telemetry = False
+logging.getLogger("stripe").setLevel(logging.CRITICAL)
 
 API_VERSION: Final = "2026-10-28.endive"
 """The version this plugin speaks, whatever version the SDK that is installed was made for."""

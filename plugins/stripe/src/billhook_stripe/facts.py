@@ -72,8 +72,8 @@ class Reader:
     def payment(self, data: Json, *, at: datetime | None) -> Sequence[PaymentEvent]:
         """Return the one fact about a PaymentIntent; none while nobody has tried to pay it.
 
-        A charge that the bank only wants confirmed (3-D Secure) has not failed: it waits for the customer. One that is
-        canceled after it failed has failed.
+        A charge that the bank only wants confirmed (3-D Secure) has not failed: it waits for the customer. One that was
+        canceled after it failed has failed; when it failed, the event of that said, so the cancellation's says nothing.
         """
         status = text(data, "status")
         common = self._common(data, at)
@@ -90,6 +90,8 @@ class Reader:
                 return [PaymentProcessing(**common, requires_action=True)]
             case "canceled" if waits or not error:
                 return [PaymentCanceled(**common)]
+            case "canceled" if at is not None:
+                return []
             case "requires_payment_method" | "requires_confirmation" | "canceled":
                 return [PaymentFailed(**common, decline=decline(error))] if error else []
             case _:

@@ -114,7 +114,7 @@ def _sightings(name: str, reader: Reader, tell: Tell, row: Json) -> Iterator[Sig
 def _from_event(tell: Tell, row: Json) -> Iterator[Sighting]:
     for fact in tell(row):
         if isinstance(fact, Refetch):
-            continue  # the refunds of a charge: their own events say it
+            continue  # more about a payment, or the refunds of a charge: their own events say enough
         yield Sighting(kind=_kind(fact), ref=fact.ref, changed_at=fact.at, news=partial(_said, fact))
 
 

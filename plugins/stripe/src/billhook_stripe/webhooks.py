@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from billhook.errors import PayloadInvalid, SignatureInvalid
+from billhook.errors import NotFound, PayloadInvalid, SignatureInvalid
 from billhook.events import Event, Refetch
 from billhook.hookspecs import ConnectionContext
 from billhook.provider import Delivery, ProviderInfo, ReconcilePage, ReconcileWindow, WebhookRequest
@@ -33,6 +33,7 @@ _THING_NAMES = {
     "charge": "charge",
 }
 """What a :class:`Refetch` calls a kind of Stripe's objects."""
+_MAY_BE_GONE: Final = "may_be_gone"  # what the delivery itself said counts all the same
 _ID = re.compile(r"[A-Za-z0-9_]{1,255}")
 
 
@@ -101,6 +102,10 @@ class StripeWebhooks:
                 return self._reader.permission(thing, at=at)
             case "setup_intent.succeeded":
                 return self._reader.set_up(thing, at=at)
+            case "payment_intent.succeeded":
+                # The event only names the card that paid; the invoice's page shows it.
+                more = Refetch(kind="payment", id=text(thing, "id"), hints={_MAY_BE_GONE: "1"})
+                return [*self._reader.payment(thing, at=at), more]
             case _ if kind.startswith("payment_intent."):
                 return self._reader.payment(thing, at=at)
             case _ if kind.startswith("refund."):
@@ -117,8 +122,13 @@ class StripeWebhooks:
 
         :raises ProviderError: Stripe could not be asked.   :raises NotFound: it does not know the thing.
         """
-        with self._api.answers(), readable(f"{thing.kind} {thing.id}"):
-            return [replace(fact, at=None) for fact in self._fetched(thing)]
+        try:
+            with self._api.answers(), readable(f"{thing.kind} {thing.id}"):
+                return [replace(fact, at=None) for fact in self._fetched(thing)]
+        except NotFound:
+            if _MAY_BE_GONE in thing.hints:
+                return []
+            raise
 
     def reconcile(self, window: ReconcileWindow) -> Iterator[ReconcilePage]:
         """List what Stripe holds; see :mod:`billhook_stripe.listing`."""

@@ -33,7 +33,9 @@ class AccessQuery(Input):
     """How to answer."""
 
     at = Instant(about="Another instant, past or to come; left out: now.", load_default=None)
-    lease = Choice(("0", "1"), about="1: with a signed token that holds without asking again.", load_default="0")
+    lease = Choice(
+        ("0", "1"), about="1: with a signed token that holds without asking again.", load_default="0"
+    )
 
 
 class CustomersInput(Input):

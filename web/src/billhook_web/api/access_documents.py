@@ -27,7 +27,7 @@ _UNCLEAN: Final = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 class Document(ma.Schema):
     """Base of bodies that the core reads by itself: taken as they come, described by their fields."""
 
-    def load(self, data: Any, **_options: Any) -> Any:  # type: ignore[override]  # nothing is made of it here
+    def load(self, data: Any, **_options: Any) -> Any:
         """Return the object as it is.
 
         :raises marshmallow.ValidationError: it is no object.    :raises InvalidInput: a text in it cannot be written.
@@ -94,15 +94,13 @@ def warnings_of(problems: Iterable[Problem]) -> list[dict[str, Any]]:
 def policy_field(*, required: bool = False) -> fields.Dict:
     """Document a policy."""
     about = "the [access] table of a policy as JSON; see how-to/access-policies"
-    return fields.Dict(required=required, metadata={"description": about})
+    return fields.Dict(required=required, metadata={"description": about}, validate=_check_clean)
 
 
 def facts_field(about: str = "") -> fields.List[Any]:
     """Document a list of facts."""
     said = f"{about}dated facts: `at`, `type` and the keys of the type ({', '.join(FACT_TYPES)})"
-    return fields.List(
-        fields.Dict(), required=True, metadata={"description": said, "maxItems": MOST_FACTS}
-    )
+    return fields.List(fields.Dict(), required=True, metadata={"description": said, "maxItems": MOST_FACTS})
 
 
 def instants_field(most: int, *, required: bool = True) -> fields.List[Any]:
@@ -112,6 +110,11 @@ def instants_field(most: int, *, required: bool = True) -> fields.List[Any]:
         required=required,
         metadata={"description": "ISO 8601 with an offset", "maxItems": most},
     )
+
+
+def _check_clean(document: Mapping[str, Any]) -> None:
+    if any(True for _ in _unclean(document)):
+        raise ma.ValidationError("It has control characters.")
 
 
 def _unclean(document: Mapping[str, Any]) -> Iterator[str]:

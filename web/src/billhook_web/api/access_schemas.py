@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import marshmallow as ma
 from marshmallow import fields
@@ -14,6 +15,7 @@ from billhook_web.api.describing import choice, day, flag, free, instant, many, 
 from billhook_web.api.operation_schemas import InputErrorSchema
 from billhook_web.api.serialise import Plain
 from billhook_web.api.serialise import instant as written
+from billhook_web.services.previewing import Moved, Tally
 from billhook_web.stores.access import Cause, Transition
 
 
@@ -96,7 +98,9 @@ class AnswerSchema(DecisionSchema):
     """The decision, with its version."""
 
     version = whole("grows by one at each change; null: of another instant than now", null=True)
-    lease = fields.String(metadata={"description": "asked for with lease=1: a signed token, see how-to/leases"})
+    lease = fields.String(
+        metadata={"description": "asked for with lease=1: a signed token, see how-to/ask-from-your-app"}
+    )
 
 
 class SubscriptionAnswerSchema(AnswerSchema):
@@ -109,7 +113,12 @@ class AnswersSchema(ma.Schema):
     """The decisions of several customers."""
 
     decisions = many(AnswerSchema)
-    unknown = words("ids of which nothing is known here")
+    not_known = fields.List(
+        fields.String(),
+        required=True,
+        data_key="unknown",
+        metadata={"description": "ids of which nothing is known here"},
+    )
 
 
 class FactBehindSchema(ma.Schema):
@@ -130,6 +139,116 @@ class TransitionSchema(ma.Schema):
     cause = choice(Cause, "what brought it about")
     decision = one(DecisionSchema)
     facts = many(FactBehindSchema)
+
+
+class StandingSchema(ma.Schema):
+    """How a customer stands."""
+
+    standing = text()
+    state = text()
+    access = choice(Access)
+
+
+_FROM = {"from": one(StandingSchema), "to": one(StandingSchema)}
+
+
+class MovedSchema(ma.Schema.from_dict(_FROM, name="FromTo")):  # type: ignore[misc]  # "from" is a word of Python
+    """A customer for whom a policy changes something."""
+
+    customer = text("your id")
+    at = instant("when")
+    now = flag("as soon as the policy counts; false: at the next change")
+    unpaid = _amounts("what is not paid")
+    overdue = _amounts("what is not paid and past its due date")
+    why = words("the sentences of the new decision")
+
+
+class ChangesSchema(ma.Schema.from_dict({"from": text(), "to": text()}, name="Move")):  # type: ignore[misc]  # as above
+    """How many change like this."""
+
+    customers = whole("so many")
+
+
+class TallySchema(ma.Schema):
+    """What it comes to."""
+
+    looked_at = whole("customers")
+    now = whole("customers who change as soon as the policy counts")
+    later = whole("customers who change at their next change")
+    changes = many(ChangesSchema)
+    at_stake = _amounts("unpaid by those who lose access")
+
+
+class PreviewSchema(ma.Schema):
+    """What a policy would change for some customers."""
+
+    data = many(MovedSchema)
+    next_cursor = text("null: these were all", null=True)
+    summary = one(TallySchema)
+
+
+class TagSchema(ma.Schema):
+    """A tag a customer carries."""
+
+    tag = text()
+    by = text("who put it on", null=True)
+    reason = text("why", null=True)
+    at = instant("since when")
+
+
+class TagsSchema(ma.Schema):
+    """The tags of a customer."""
+
+    customer = text("your id")
+    tags = many(TagSchema)
+
+
+class PayerSchema(ma.Schema):
+    """Who pays for a customer."""
+
+    customer = text("your id")
+    pays = text("your id of who pays; null: the customer", null=True)
+    by = text("who said so; null: nobody ever said anything else", null=True)
+    reason = text("why", null=True)
+    at = instant("since when")
+
+
+class WriteOffSchema(ma.Schema):
+    """Whether a debt was given up."""
+
+    invoice = thing("the invoice")
+    written_off = flag()
+    by = text("who gave it up", null=True)
+    reason = text("why", null=True)
+    at = instant("since when", null=True)
+
+
+def moved(row: Moved) -> Plain:
+    """Write whom a policy changes something for."""
+    return {
+        "customer": row.customer,
+        "from": asdict(row.before),
+        "to": asdict(row.after),
+        "at": written(row.at),
+        "now": row.now,
+        "unpaid": dict(row.unpaid),
+        "overdue": dict(row.overdue),
+        "why": list(row.why),
+    }
+
+
+def tally(counted: Tally) -> Plain:
+    """Write what a preview comes to."""
+    changes = sorted(counted.changes.items(), key=lambda item: (-item[1], item[0]))
+    return {
+        "looked_at": counted.looked_at,
+        "now": counted.now,
+        "later": counted.later,
+        "changes": [
+            {"from": before, "to": after, "customers": number} for (before, after), number in changes
+        ],
+        "at_stake": dict(sorted(counted.at_stake.items())),
+    }
 
 
 def transition(row: Transition, facts: Mapping[str, Event]) -> Plain:

@@ -79,8 +79,12 @@ def needs(scope: str, *, largest: int = MAX_BODY) -> Callable[[View], View]:
 
 def note_action(tx: Tx, action: str, subject: object, **detail: Any) -> None:
     """Write into the audit what the caller does, in the transaction that does it."""
-    at, actor = runtime().clock.now(), f"key:{g.key_id} {g.key_name}"
-    audit.add(tx, at=at, actor=actor, action=action, subject=subject, detail=detail)
+    audit.add(tx, at=runtime().clock.now(), actor=actor(), action=action, subject=subject, detail=detail)
+
+
+def actor() -> str:
+    """Return who is calling, as the audit names them."""
+    return f"key:{g.key_id} {g.key_name}"
 
 
 def ask(connection: str, call: Callable[[], Answer]) -> Answer:

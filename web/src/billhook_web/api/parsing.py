@@ -12,7 +12,7 @@ import flask
 import marshmallow as ma
 from flask_smorest import Blueprint as SmorestBlueprint
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnprocessableEntity, UnsupportedMediaType
 
 
 class Told(str):
@@ -36,6 +36,14 @@ class InvalidInput(UnprocessableEntity):
         fields = ", ".join(sorted({str(error["field"]) for error in errors if error["field"]}))
         super().__init__(f"Not usable: {fields}." if fields else "Not usable.")
         self.members = {"errors": list(errors)}
+
+
+class BodyTooLarge(RequestEntityTooLarge):
+    """A body of more bytes than are taken; ``members`` has the limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A body may have at most {limit:,} bytes here.")
+        self.members = {"limit": limit}
 
 
 def invalid(field: str, message: str, *, allowed: Iterable[str] | None = None) -> InvalidInput:
@@ -72,10 +80,12 @@ class _Parser(FlaskParser):
 
     def load_json(self, req: flask.Request, schema: ma.Schema) -> Any:
         """Refuse a body that does not call itself JSON, instead of taking it for none."""
-        if not req.is_json and req.get_data(cache=True):
-            raise UnsupportedMediaType("Send JSON, and say so: Content-Type: application/json.")
         try:
+            if not req.is_json and req.get_data(cache=True):
+                raise UnsupportedMediaType("Send JSON, and say so: Content-Type: application/json.")
             return super().load_json(req, schema)
+        except RequestEntityTooLarge as exc:
+            raise BodyTooLarge(req.max_content_length or 0) from exc
         except (RecursionError, ValueError) as exc:  # nested too deep, a number of thousands of digits
             raise BadRequest("The body is JSON that nobody could mean.") from exc
 

@@ -13,14 +13,18 @@ from werkzeug.routing import BaseConverter
 from billhook_web.actors import Wake
 from billhook_web.api import (
     access,
+    access_policies,
+    access_previews,
     access_simulations,
     audit,
     connections,
     customers,
     effects,
     events,
+    exemptions,
     invoices,
     payments,
+    portal_sessions,
     reconcile,
     subscriptions,
     webhook_endpoints,
@@ -80,6 +84,7 @@ def register_api(app: Flask, runtime: Runtime, wake: Wake) -> None:
         subscriptions,
         invoices,
         payments,
+        portal_sessions,
         events,
         effects,
         reconcile,
@@ -88,6 +93,9 @@ def register_api(app: Flask, runtime: Runtime, wake: Wake) -> None:
         webhook_endpoints,
         access,
         access_simulations,
+        access_policies,
+        access_previews,
+        exemptions,
     ):
         api.register_blueprint(part.blueprint, url_prefix=PREFIX)
     app.register_blueprint(_pages(api))

@@ -8,7 +8,7 @@ from typing import Any
 import marshmallow as ma
 from flask import Response, jsonify
 
-from billhook.errors import NotFound, Unsupported
+from billhook.errors import Conflict, Unsupported
 from billhook.model import Subscription, SubscriptionStatus
 from billhook.provider import BillingEngine, CancelWhen, SupportsPlans, SupportsSubscriptions, SupportsUsage
 from billhook_web.api import serialise
@@ -19,7 +19,7 @@ from billhook_web.api.paging import filter_text
 from billhook_web.api.parsing import Blueprint, Input, Told, invalid
 from billhook_web.api.schemas import PlanSchema, SubscriptionSchema, UsageSchema
 from billhook_web.api.things import ThingsQuery, each, find_subscription, list_things
-from billhook_web.stores import accounts, billing, lookup
+from billhook_web.stores import accounts, billing
 
 blueprint = Blueprint("subscriptions", __name__, description="Agreements, plans and usage.")
 
@@ -89,6 +89,7 @@ def subscribe(said: dict[str, Any]) -> Response:
     with runtime().db.read() as tx:
         if accounts.get_customer(tx, said["customer"]) is None:
             raise invalid("customer", "There is no such customer here; register it first.")
+    check_changes(said["customer"])
     _note("subscribe", f"{chosen.connection}:{said['id']}", plan=said["plan"])
     made = ask(
         chosen.connection,
@@ -106,6 +107,7 @@ def subscribe(said: dict[str, Any]) -> Response:
 def change_plan(said: dict[str, Any], ref: str) -> Response:
     """Move to another plan; whether now or at the period's end is the billing engine's rule."""
     found = find_subscription(ref)
+    check_changes(found.customer_id)
     engine = _engine_of(found)
     _note("change_plan", found.ref, plan=said["plan"])
     changed = ask(found.ref.connection, lambda: engine.change_plan(found, plan=said["plan"]))
@@ -186,6 +188,15 @@ def _note(verb: str, subject: object, **detail: str) -> None:
     """Note what is asked of the billing engine, before it is asked: what came of it may never be known here."""
     with runtime().db.begin() as tx:
         note_action(tx, f"subscription.{verb}", subject, **detail)
+
+
+def check_changes(customer_id: str) -> None:
+    """Refuse, with the reason, when the customer's standing does not let plans be changed."""
+    decision = runtime().answering.now(customer_id).body
+    if decision["block_changes"]:
+        why = " ".join(reason["text"] for reason in decision["reasons"])
+        message = f"Plans cannot be changed while the customer is {decision['standing']}. {why}"
+        raise Conflict(message.rstrip(), code="changes_blocked")
 
 
 def _chosen_engine(name: str | None) -> BillingEngine:

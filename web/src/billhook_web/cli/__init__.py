@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from billhook_web.cli.access import access
 from billhook_web.cli.audit import audit
 from billhook_web.cli.connections import connections
 from billhook_web.cli.customers import customers
@@ -46,6 +47,7 @@ for command in (
     events,
     effects,
     endpoints,
+    access,
     reconcile,
     gaps,
     keys,

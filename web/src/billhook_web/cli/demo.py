@@ -16,5 +16,7 @@ def demo(once: bool, port: int) -> None:
     """Play invoice, checkout, decline, retry, refund and outage between sandboxes, then stay up to be explored."""
     from billhook_web.demo import run
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: everything is taken down and removed
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # like Ctrl-C: everything is taken down and removed
     raise SystemExit(run(once=once, port=port))

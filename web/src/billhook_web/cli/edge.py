@@ -192,7 +192,7 @@ def print_list(
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    _console().print(table)
+    console().print(table)
 
 
 def print_one(row: Mapping[str, Any], *, as_json: bool) -> None:
@@ -219,11 +219,12 @@ def with_progress(items: Sequence[T], *, label: str, do: Callable[[T], bool]) ->
     return done
 
 
-def _console() -> Any:
+def console() -> Any:
+    """Return a console on stdout: as wide as the terminal, wide enough for tables when it is none."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=NOT_A_TERMINAL_WIDTH)
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=NOT_A_TERMINAL_WIDTH)
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def rebuild(check: bool) -> None:
             runtime.db,
             runtime.connections,
             runtime.recorder,
+            runtime.judge,
             check=check,
             progress=lambda count: bar.advance(task, count),
         )

@@ -78,15 +78,28 @@ def set_secret(connection: str, field: str) -> None:
 def rotate(connection: str, field: str, overlap: str) -> None:
     """Store a new value of a stored secret and keep the one before for a while.
 
-    Webhooks are accepted with either secret. Of API keys the new one is used at once, and the one before where the
-    provider does not accept the new one yet.
+    Webhooks are accepted with either secret, where the field takes several. Of API keys the new one is used at once,
+    and the one before where the provider does not accept the new one yet.
     """
     span = _duration(overlap)
     with _keeping() as keeping:
         secret = keeping.rotate(connection, field, _value(connection, field), overlap=span)
-    until = f"{secret.older_until:%Y-%m-%d %H:%MZ}" if secret.older_until else "now"
-    click.echo(f"{connection} {secret.field} is rotated; the one before is valid until {until}.")
+    click.echo(_rotated(secret))
     _warn_when_outranked(secret)
+
+
+def _rotated(secret: Secret) -> str:
+    """Say what became of the value before: a field that takes only one has no place for it."""
+    until = f"{secret.older_until:%Y-%m-%d %H:%MZ}" if secret.older_until else "now"
+    done = f"{secret.connection} {secret.field} is rotated"
+    if secret.several:
+        return f"{done}; the one before is valid until {until}."
+    return (
+        f"{done}. This field takes one value, so there is no overlap: the new one counts from now on.\n"
+        "If it signs webhooks, have the provider sign with it now: those signed with the one before are refused, and "
+        "count on the provider to send them again.\n"
+        f"If it is an API key, calls that are refused with it (401) are made with the one before until {until}."
+    )
 
 
 @secrets.command()

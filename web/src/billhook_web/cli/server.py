@@ -81,9 +81,12 @@ def load(*, background: bool, working: int) -> WSGIApplication:
     signal.signal(signal.SIGTERM, _leave)  # until granian takes over, which is when this returns
     signal.signal(signal.SIGINT, _leave)
     _follow_supervisor()
-    from billhook_web.wsgi import create
+    from billhook_web.cli.ending import end_in_time
+    from billhook_web.wsgi import serve
 
-    return create(background=background, working=working)
+    served = serve(background=background, working=working)
+    end_in_time(served)
+    return served.app
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

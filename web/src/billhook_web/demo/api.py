@@ -35,7 +35,7 @@ class Api:
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url
-        headers = {"Authorization": f"Bearer {key}"}
+        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
         self._client = ApiClient(name="billhook", base_url=f"{url}/api/v1", headers=headers)
 
     def close(self) -> None:
@@ -55,6 +55,10 @@ class Api:
         """Set something; return the status and the answer. Raises :class:`ApiRefused`."""
         response = self._client.put(*path, json=json)
         return response.status, _checked(response)
+
+    def post(self, *path: str, json: object) -> dict[str, Any]:
+        """Ask for something to be done; raises :class:`ApiRefused`."""
+        return _checked(self._client.post(*path, json=json))
 
     def visit(self, url: str, *, method: str = "GET") -> Visited:
         """Open a page as a browser does, without following where it leads. OSError when nobody answers."""

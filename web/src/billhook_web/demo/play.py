@@ -18,7 +18,14 @@ from billhook_web.services.connections import CUSTOMER_KEY
 
 T = TypeVar("T")
 
-NAMES = {"acct_ada": "Ada & Sons", "acct_ben": "Ben GmbH", "acct_cleo": "Cleo SARL"}
+NAMES = {
+    "acct_ada": "Ada & Sons",
+    "acct_ben": "Ben GmbH",
+    "acct_cleo": "Cleo SARL",
+    "acct_dora": "Dora Ltd",
+    "acct_emil": "Emil AG",
+    "acct_fay": "Fay Inc",
+}
 
 
 class NotFoundOnStage(Exception):

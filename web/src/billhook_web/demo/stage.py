@@ -109,6 +109,7 @@ class Stage:
             ),
             *(f"{row.connection} {row.type}" for row in rows if row.due_at is not None and row.due_at <= now),
             *(row.key for row in effects if row.due_at <= now),
+            *(f"access of {customer}" for customer, _ in self.runtime.deciding.due(now=now)),
         ]
 
 

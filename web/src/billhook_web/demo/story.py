@@ -10,6 +10,7 @@ from billhook.clock import monotonic
 from billhook.model import DeclineClass, PaymentStatus, RefundStatus
 from billhook.money import Money
 from billhook.testing.sandbox import Fault, FaultKind, Outgoing
+from billhook_web.demo import access_story
 from billhook_web.demo.play import Play
 
 DAY: Final = timedelta(days=1)
@@ -198,6 +199,11 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("A dispute is opened and lost", dispute_lost),
     ("Duplicate, reordered and forged webhooks", webhooks_out_of_hand),
     ("The payment provider is down, and one answer is lost", payment_provider_down),
+    ("An unpaid invoice: past due, restricted, suspended; paid, all is well", access_story.unpaid_and_paid),
+    ("A bank debit fails late", access_story.debit_fails_late),
+    ("Canceled, and in use until the end of what is paid", access_story.canceled_and_paid_through),
+    ("A chargeback", access_story.chargeback),
+    ("Another policy is tried on everybody before it counts", access_story.another_policy),
 )
 
 

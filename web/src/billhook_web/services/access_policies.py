@@ -88,7 +88,7 @@ class PolicyBook:
                 for scope, each in own.items()
                 if scope.startswith(SUBSCRIPTION) and (found := self._of(tx, each)) is not None
             },
-            mark=policies.mark(tx),
+            mark=policies.mark(tx, at=at),
         )
 
     def _of(self, tx: Tx, assignment: Assignment | None) -> Bound | None:

@@ -128,9 +128,7 @@ class Answering:
             stored, newest = access.many(tx, customer_ids), policies.default_mark(tx)
             missing = [each for each in customer_ids if each not in stored]
             known = accounts.existing(tx, missing)
-        fresh = {
-            name: each for name, each in stored.items() if is_fresh(each, now) and each.policy >= newest
-        }
+        fresh = {name: each for name, each in stored.items() if is_fresh(each, now) and each.policy >= newest}
         made = {
             name: self._deciding.made_again(name)
             for name in customer_ids

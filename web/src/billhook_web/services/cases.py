@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from billhook.access import Account, Decision
+from billhook.access import Account, Decision, Policy
 from billhook.access.facts import Delegated
 from billhook.accounting import access_facts
 from billhook_web.db import Tx
@@ -21,11 +21,12 @@ PAYERS_DEEP = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Everything a customer's decision is made from."""
+    """Everything a customer's decision is made from. ``heard``: anything was ever said about the customer."""
 
     account: Account
     payers: Mapping[str, Account]
     in_force: InForce
+    heard: bool
 
     def decide(self, at: datetime) -> Decision:
         """Judge at an instant. A subscription with a policy of its own is judged by that; the customer is not."""
@@ -41,21 +42,28 @@ class Case:
                 )
         return decision
 
+    def with_facts(
+        self, account: Account, at: datetime, *, policy: Policy | None, book: PolicyBook
+    ) -> Decision:
+        """Judge an account with made-up facts instead of this one's, by another document or by what counts."""
+        if policy is not None:
+            return book.rules(policy).decide(account, at, self.payers)
+        return replace(self, account=account).decide(at)
 
-def gather(
-    tx: Tx,
-    book: PolicyBook,
-    customer_id: str,
-    *,
-    known: Iterable[Known] | None = None,
-    at: datetime | None = None,
-) -> Case:
-    """Return a customer's case.
 
-    :param known: the facts to judge by; None: all there are.    :param at: when the policy counted; None: now.
+def gather(tx: Tx, book: PolicyBook, customer_id: str, *, at: datetime | None = None) -> Case:
+    """Return a customer's case from all that is known.
+
+    :param at: when the policy counted; None: now.
     """
-    account = _account(tx, customer_id, access.known(tx, customer_id) if known is None else known)
-    return Case(account=account, payers=_payers(tx, account), in_force=book.in_force(tx, customer_id, at=at))
+    known = access.known(tx, customer_id)
+    account = _account(tx, customer_id, known)
+    return Case(
+        account=account,
+        payers=_payers(tx, account),
+        in_force=book.in_force(tx, customer_id, at=at),
+        heard=bool(known),
+    )
 
 
 def account_of(tx: Tx, customer_id: str) -> Account:

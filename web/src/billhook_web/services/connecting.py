@@ -16,12 +16,13 @@ import structlog
 from pydantic import SecretStr
 
 from billhook.clock import Clock
-from billhook.config import ConnectionConfig, load_connection, prefix_of, secrets_of, settings_of
+from billhook.config import MISSING, ConnectionConfig, load_connection, prefix_of, secrets_of, settings_of
 from billhook.errors import ConfigInvalid, Problem
 from billhook.hookspecs import ConnectionContext, ConnectionState, HttpClients
 from billhook.plugins import PluginStatus, Registry, within
 from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
 from billhook_web.db import Database, DatabaseError
+from billhook_web.sealing import VARIABLE
 from billhook_web.services.connections import Connection, Connections
 from billhook_web.services.hiding import Hider
 from billhook_web.services.overlap import Overlap, falling_back
@@ -154,13 +155,22 @@ class Connecting:
 
 
 def connection_problems(configuration: Configuration, registry: Registry) -> list[Problem]:
-    """Return what is wrong with the connections' settings; a plugin that is out of order is not a matter of those."""
+    """Return what is wrong with the connections' settings; a plugin that is out of order is not a matter of those.
+
+    The database is not asked. So where there is a key for stored secrets, no secret is said to be missing.
+    """
+    sealed = any(configuration.env.get(variable, "").strip() for variable in (VARIABLE, f"{VARIABLE}_FILE"))
     problems: list[Problem] = []
     for name in configuration.connections:
         state = registry.state(name.plugin)
         if state is not None and state.status not in (PluginStatus.ENABLED, PluginStatus.MISSING):
             continue
-        problems += problems_of(name, configuration, registry, {})
+        config = registry.config_class(name.plugin) or ConnectionConfig
+        stored = (
+            {each.variable for each in settings_of(config, name.name) if each.secret} if sealed else set()
+        )
+        found = problems_of(name, configuration, registry, {})
+        problems += [each for each in found if each.what != MISSING or each.where not in stored]
     return problems
 
 

@@ -10,7 +10,7 @@ from billhook.clock import Clock
 from billhook.effects import SyncCustomer
 from billhook_web.db import Database, Tx, lock
 from billhook_web.services.connections import Connections
-from billhook_web.stores import accounts, outbox
+from billhook_web.stores import access, accounts, outbox
 from billhook_web.stores.accounts import CustomerRow, Sync, SyncStatus
 
 
@@ -48,6 +48,8 @@ class Customers:
                 return Upserted(row=before, created=False, effects=())
             version = accounts.put_customer(tx, customer_id, given=given, now=now)
             effects = self._sync(tx, customer_id, version)
+            if before is None or before.given.get("timezone") != given.get("timezone"):
+                access.outdate(tx, [customer_id])  # days are counted in it
             row = accounts.get_customer(tx, customer_id)
         assert row is not None  # noqa: S101 - it was written in this transaction
         return Upserted(row=row, created=before is None, effects=effects)

@@ -49,7 +49,7 @@ class Deciding:
             if stored is not None and stored.policy < policies.default_mark(tx):
                 return self._judge.reassess(tx, customer_id, now=now)
             if stored is None or (stored.next_change_at is not None and stored.next_change_at <= now):
-                return self._judge.settle(tx, customer_id, now=now)
+                return self._judge.tick(tx, customer_id, now=now)
         return ()
 
     def answer(self, customer_id: str) -> Stored | None:

@@ -19,7 +19,7 @@ from billhook.errors import NotFound
 from billhook_web.db import Database, Tx, lock
 from billhook_web.services.personal import without_personal_data
 from billhook_web.services.recording import Recorder
-from billhook_web.stores import accounts, erasure, retention
+from billhook_web.stores import accounts, erasure, portal, retention
 from billhook_web.stores.erasure import Belongings, Clean
 from billhook_web.stores.inbox import InboxStatus
 from billhook_web.stores.ledger import Statement
@@ -79,6 +79,7 @@ class Erasure:
             if accounts.get_customer(tx, customer_id) is None:
                 raise NotFound("There is no such customer here.")
             erasure.mark(tx, customer_id, now=now)
+            portal.forget_customer(tx, customer_id)
             note(tx)
             values = erasure.personal_values(tx, customer_id) - {customer_id}
             return erasure.belongings(tx, customer_id), frozenset(values)

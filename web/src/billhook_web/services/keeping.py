@@ -30,6 +30,7 @@ class Secret:
 
     ``source`` is what counts: ``environment``, ``file``, ``billhook.toml``, ``stored`` or ``not set``; ``value`` is
     masked. ``set_at`` and ``older_until`` are of the stored one, which counts only when nothing else gives the field.
+    ``several``: the field takes several values at a time, so one before counts beside the current one.
     """
 
     connection: str
@@ -39,6 +40,7 @@ class Secret:
     value: str
     set_at: datetime | None = None
     older_until: datetime | None = None
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +161,7 @@ class Keeping:
             value=text,
             set_at=next((each.set_at for each in stored if each.expires_at is None), None),
             older_until=max((each.expires_at for each in stored if each.expires_at), default=None),
+            several=setting.several,
         )
 
     def _counting(

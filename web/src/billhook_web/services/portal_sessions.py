@@ -13,7 +13,7 @@ from typing import Final
 
 from billhook.clock import Clock
 from billhook.errors import NotFound
-from billhook_web.db import Database
+from billhook_web.db import Database, Tx
 from billhook_web.origins import origin_of
 from billhook_web.stores import accounts, portal
 from billhook_web.stores.portal import Link, Session
@@ -66,9 +66,17 @@ class PortalSessions:
         self._new_token = new_token
         self.limits = limits
 
-    def issue(self, customer_id: str, *, page: str, return_url: str | None) -> Issued:
+    def issue(
+        self,
+        customer_id: str,
+        *,
+        page: str,
+        return_url: str | None,
+        note: Callable[[Tx], None] = lambda _tx: None,
+    ) -> Issued:
         """Make a link that lets this customer in once.
 
+        :param note: writes into the audit, in the same transaction.
         :param return_url: where the portal leads back to; :meth:`may_return_to` has to have said yes.
         :raises NotFound: there is no such customer.
         """
@@ -82,8 +90,10 @@ class PortalSessions:
             expires_at=now + LINK_LIVES,
         )
         with self._db.begin() as tx:
-            if accounts.get_customer(tx, customer_id) is None:
-                raise NotFound("There is no such customer here.")
+            row = accounts.get_customer(tx, customer_id)
+            if row is None or row.erased_at is not None:
+                raise NotFound("There is no such customer here.", field="customer")
+            note(tx)
             portal.forget_old(tx, before=now - KEPT_AFTER)
             portal.add_link(tx, link)
         return Issued(token=token, link=link)

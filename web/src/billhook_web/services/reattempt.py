@@ -38,16 +38,23 @@ def reattempt(
     :raises Unsupported: its billing engine collects by itself.
     """
     with db.begin() as tx:
-        lock(tx, [f"invoice/{invoice_ref}"])
-        note(tx)
-        invoice = billing.invoices.get(tx, invoice_ref)
-        _check(invoice, invoice_ref)
-        attempts = billing.attempts_of(tx, invoice_ref)
-        running = _under_way(attempts, clock)
-        if running is not None:
-            return Reattempt(attempt=running.number, planned=False, effect=None)
-        last = max((each.number for each in attempts), default=0)
-        return plan_now(tx, invoice_ref, last + 1, present=False, now=clock.now())
+        return reattempt_within(tx, invoice_ref, now=clock.now(), note=note)
+
+
+def reattempt_within(
+    tx: Tx, invoice_ref: Ref, *, now: datetime, note: Callable[[Tx], None] = lambda _tx: None
+) -> Reattempt:
+    """Do what :func:`reattempt` does, in a transaction that does more."""
+    lock(tx, [f"invoice/{invoice_ref}"])
+    note(tx)
+    invoice = billing.invoices.get(tx, invoice_ref)
+    _check(invoice, invoice_ref)
+    attempts = billing.attempts_of(tx, invoice_ref)
+    running = _under_way(attempts, now)
+    if running is not None:
+        return Reattempt(attempt=running.number, planned=False, effect=None)
+    last = max((each.number for each in attempts), default=0)
+    return plan_now(tx, invoice_ref, last + 1, present=False, now=now)
 
 
 def plan_now(tx: Tx, invoice: Ref, number: int, *, present: bool, now: datetime) -> Reattempt:
@@ -91,6 +98,6 @@ def _check(invoice: Invoice | None, ref: Ref) -> None:
         raise Unsupported("The billing engine collects this invoice by itself; ask for it there.")
 
 
-def _under_way(attempts: tuple[Attempt, ...], clock: Clock) -> Attempt | None:
+def _under_way(attempts: tuple[Attempt, ...], now: datetime) -> Attempt | None:
     running = [each for each in attempts if each.status in _UNDER_WAY]
-    return running[-1] if running else open_attempt(attempts, now=clock.now())
+    return running[-1] if running else open_attempt(attempts, now=now)

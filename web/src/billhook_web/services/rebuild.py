@@ -6,13 +6,14 @@ same ledger. What had to *happen* because of it is not planned again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from billhook.errors import NotFound, PayloadInvalid
 from billhook.events import Refetch
 from billhook_web.db import Database, Tx
 from billhook_web.services.connections import Connections
+from billhook_web.services.judging import Judge
 from billhook_web.services.recording import Recorder
 from billhook_web.stores import inbox, shadow, told
 from billhook_web.stores.inbox import TOLD, Heard
@@ -38,6 +39,7 @@ def rebuild(
     db: Database,
     connections: Connections,
     recorder: Recorder,
+    judge: Judge,
     *,
     check: bool,
     progress: Callable[[int], None] = lambda _count: None,
@@ -53,9 +55,18 @@ def rebuild(
             for heard in _all(tx):
                 said = _meaning(connections, heard)
                 unheard += said is None
-                applied = recorder.enter(tx, said or (), now=heard.received_at, inbox_id=heard.id, plan=False)
+                applied = recorder.enter(
+                    tx,
+                    said or (),
+                    now=heard.received_at,
+                    inbox_id=heard.id,
+                    plan=False,
+                    known_at=heard.processed_at,
+                )
                 deliveries, facts = deliveries + 1, facts + applied.new
                 progress(1)
+            for customer_id, settled_at in shadow.settled(tx):
+                judge.settle(tx, customer_id, now=settled_at, act=False)
         found = tuple(shadow.differences(tx, limit=SHOWN))
         if not check and found:
             shadow.swap(tx)
@@ -63,11 +74,10 @@ def rebuild(
     return Rebuilt(deliveries=deliveries, facts=facts, unheard=unheard, differences=found)
 
 
-def _all(tx: Tx) -> Iterable[Heard]:
-    last = 0
-    while batch := inbox.heard(tx, after_id=last, limit=BATCH):
-        yield from batch
-        last = batch[-1].id
+def _all(tx: Tx) -> Iterator[Heard]:
+    ids = inbox.in_order_heard(tx)
+    for start in range(0, len(ids), BATCH):
+        yield from inbox.heard(tx, ids[start : start + BATCH])
 
 
 def _meaning(connections: Connections, heard: Heard) -> list[Statement] | None:

@@ -22,6 +22,7 @@ from billhook.events import (
     PaymentEvent,
     RefundChanged,
     SubscriptionEvent,
+    fact_key,
 )
 from billhook.model import (
     Attempt,
@@ -49,7 +50,7 @@ from billhook.projections import (
 )
 from billhook_web.db import Tx, lock
 from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
-from billhook_web.services.judging import Judge
+from billhook_web.services.judging import Braced, Judge
 from billhook_web.services.personal import without_personal_data
 from billhook_web.stores import accounts, billing, inbox, ledger, outbox, told
 from billhook_web.stores.billing import Row
@@ -160,6 +161,7 @@ class Recorder:
         plan: bool = True,
         known_at: datetime | None = None,
     ) -> Applied:
+        braced = self._braced(tx, placed, now=known_at or now, act=plan)
         new = [
             each for each in placed if ledger.add(tx, each.said, each.about, inbox_id=each.inbox_id, now=now)
         ]
@@ -168,13 +170,22 @@ class Recorder:
         effects = tuple(self._planned(tx, new, now=now)) if plan else ()
         if self._judge is not None:
             told = [(each.said.key, each.about) for each in new]
-            effects += self._judge.told(tx, told, now=known_at or now, act=plan)
+            effects += self._judge.told(tx, told, braced=braced, now=known_at or now, act=plan)
         return Applied(
             new=len(new),
             effects=effects,
             said=tuple(each.said for each in placed),
             about_erased=any(each.erased for each in placed),
         )
+
+    def _braced(self, tx: Tx, placed: Iterable[_Placed], *, now: datetime, act: bool) -> Braced:
+        """Have decisions about access brought up to now by what was known before."""
+        placed = list(placed)
+        if self._judge is None or not placed:
+            return Braced(concerned={})
+        known = ledger.known(tx, [each.said.key for each in placed])
+        abouts = [each.about for each in placed if each.said.key not in known]
+        return self._judge.brace(tx, abouts, now=now, act=act)
 
     def adopt(self, tx: Tx, payment: Ref, invoice: Ref, *, now: datetime) -> tuple[int, ...]:
         """Tie a payment to the invoice an attempt made it for, when its facts name none; return effects to wake.
@@ -183,14 +194,18 @@ class Recorder:
         """
         lock(tx, [f"payment/{payment}"])
         lock(tx, [f"invoice/{invoice}"])
+        about = About(subject=str(payment), connection=payment.connection, invoice=str(invoice))
+        braced = self._judge.brace(tx, [about], now=now) if self._judge is not None else None
         if not ledger.tie(tx, str(payment), str(invoice)):
-            return ()
+            return braced.effects if braced else ()
         self._project_invoice(tx, invoice)
         own = [fact for fact in ledger.about_payment(tx, str(payment)) if isinstance(fact, PaymentEvent)]
-        about = About(subject=str(payment), connection=payment.connection, invoice=str(invoice))
         snapshot = self._snapshot_of(tx, about)
         effects = tuple(effect for fact in own for effect in self._plan(tx, fact, snapshot, now=now))
-        return effects + (self._judge.told(tx, [("", about)], now=now) if self._judge is not None else ())
+        if self._judge is None or braced is None:
+            return effects
+        new = [(fact_key(fact), about) for fact in own]
+        return effects + self._judge.told(tx, new, braced=braced, now=now)
 
     def snapshot(self, tx: Tx, invoice: Ref) -> Snapshot:
         """Return an invoice with everything that hangs on it."""
@@ -268,10 +283,10 @@ class Recorder:
             self._project_subscription(tx, about)
         elif isinstance(fact, MandateChanged):
             self._project_mandate(tx, about)
+        elif about.payment is not None:
+            self._project_payment_of_invoice(tx, Ref.parse(about.payment))
         elif about.invoice is not None:
             self._project_invoice(tx, Ref.parse(about.invoice))
-        elif about.payment is not None:
-            self._project_payment_alone(tx, Ref.parse(about.payment))
 
     def _project_customer(self, tx: Tx, fact: CustomerObserved, *, now: datetime) -> None:
         seen = [
@@ -309,20 +324,21 @@ class Recorder:
         )
         billing.mandates.put(tx, mandate.ref, mandate, row)
 
-    def _project_payment_alone(self, tx: Tx, payment: Ref) -> None:
-        """A payment, refund or dispute whose fact names no invoice: it may still belong to one by its payment."""
-        known = billing.payments.get(tx, payment)
-        if known is not None and known.invoice is not None:
-            lock(tx, [f"invoice/{known.invoice}"])
-            self._project_invoice(tx, known.invoice)
-        else:
+    def _project_payment_of_invoice(self, tx: Tx, payment: Ref) -> None:
+        """A payment, refund or dispute: with the invoice it is for, and with others that its facts name as well."""
+        invoices = ledger.invoices_of(tx, str(payment))
+        if not invoices:
             self._project_payment(tx, payment, invoice=None)
+        lock(tx, (f"invoice/{invoice}" for invoice in invoices))
+        for invoice in invoices:
+            self._project_invoice(tx, Ref.parse(invoice))
 
     def _project_invoice(self, tx: Tx, ref: Ref) -> None:
         facts = ledger.about_invoice(tx, str(ref))
         own = [fact for fact in facts if isinstance(fact, InvoiceEvent)]
         bare = project_invoice(own)
-        paid_by = sorted({fact.ref for fact in facts if isinstance(fact, PaymentEvent)})
+        named_by = sorted({fact.ref for fact in facts if isinstance(fact, PaymentEvent)})
+        paid_by = [each for each in named_by if ledger.invoices_of(tx, str(each))[:1] == [str(ref)]]
         projected = [self._project_payment(tx, payment, invoice=(ref, bare)) for payment in paid_by]
         self._project_credit_notes(tx, facts, bare)
         invoice = project_invoice(own, [payment for payment in projected if payment is not None])
@@ -458,7 +474,7 @@ def _last_of_each(entered: Sequence[_Placed]) -> list[_Placed]:
     for each in reversed(entered):
         about = each.about
         alone = isinstance(each.said.fact, CustomerObserved | SubscriptionEvent | MandateChanged)
-        thing = about.subject if alone else about.invoice or about.payment or about.subject
+        thing = about.subject if alone else about.payment or about.invoice or about.subject
         last.setdefault((alone, thing), each)
     return list(reversed(last.values()))
 

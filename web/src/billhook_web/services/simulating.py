@@ -42,7 +42,9 @@ class TooMuch(BillhookError):
     def __init__(self, *, limit: int, of: str, asked: int) -> None:
         self.limit = limit
         self.of = of
-        super().__init__(f"At most {limit:,} {of} are taken in one call; these are {asked:,}. Make several calls.")
+        super().__init__(
+            f"At most {limit:,} {of} are taken in one call; these are {asked:,}. Make several calls."
+        )
 
 
 class SimulationInvalid(BillhookError):
@@ -84,7 +86,11 @@ def read_simulation(data: Mapping[str, Any]) -> Simulation:
     table.finish()
     if table.problems or policy is None:
         raise SimulationInvalid(table.problems)
-    warnings = (*policy.warnings, *unseen_currencies(policy, currencies_of(customers)), *_strangers(customers))
+    warnings = (
+        *policy.warnings,
+        *unseen_currencies(policy, currencies_of(customers)),
+        *_strangers(customers),
+    )
     return Simulation(policy=policy, customers=customers, at=at, warnings=warnings)
 
 
@@ -205,3 +211,28 @@ def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError("must be a list.")
     return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """Facts that are not there yet, the instants that are asked, and another policy; None: that which counts."""
+
+    facts: tuple[AccessFact, ...]
+    at: tuple[datetime, ...]
+    policy: Policy | None
+    warnings: tuple[Problem, ...] = ()
+
+
+def read_what_if(data: Mapping[str, Any]) -> WhatIf:
+    """Read ``{facts, policy?, at}``; raises as :func:`read_simulation`."""
+    for key, limit, of in (("facts", MOST_FACTS, "facts"), ("at", MOST_INSTANTS, "instants")):
+        if _length(data.get(key)) > limit:
+            raise TooMuch(limit=limit, of=of, asked=_length(data.get(key)))
+    table = Table(data, "", [])
+    facts = read_facts(table, "facts")
+    policy = read_policy(table, "policy", required=False)
+    at = read_instants(table, "at")
+    table.finish()
+    if table.problems:
+        raise SimulationInvalid(table.problems)
+    return WhatIf(facts=facts, at=at, policy=policy, warnings=policy.warnings if policy else ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -71,14 +71,19 @@ class Known:
 
 
 def known(tx: Tx, customer_id: str) -> Sequence[Known]:
-    """Return every fact that is about a customer, or about an invoice or payment of theirs."""
-    columns = (facts.c.id, facts.c.key, facts.c.invoice, facts.c.body)
+    """Return every fact that is about a customer, or about an invoice or payment of theirs.
+
+    Whose an invoice or payment is, its projection says: the ledger's note of it is of the moment the fact was heard.
+    """
+    t = facts.c
+    columns = (t.id, t.key, t.invoice, t.body)
     theirs = select(invoices.c.ref).where(invoices.c.customer_id == customer_id)
     paid = select(payments.c.ref).where(payments.c.customer_id == customer_id)
+    own = (t.customer_id == customer_id, t.invoice.is_(None), t.payment.is_(None))
     found = union(
-        select(*columns).where(facts.c.customer_id == customer_id),
-        select(*columns).where(facts.c.invoice.in_(theirs)),
-        select(*columns).where(facts.c.payment.in_(paid)),
+        select(*columns).where(*own),
+        select(*columns).where(t.invoice.in_(theirs)),
+        select(*columns).where(t.payment.in_(paid)),
     ).subquery()
     rows = tx.execute(select(found.c.key, found.c.invoice, found.c.body).order_by(found.c.id))
     return [
@@ -131,10 +136,10 @@ def outdate(tx: Tx, customer_ids: Sequence[str]) -> None:
     tx.execute(update(t).where(t.c.customer_id.in_(customer_ids)).values(policy=OUTDATED))
 
 
-def outdate_dependents(tx: Tx, payer: str) -> None:
-    """Have the decisions made again of those for whom a customer pays."""
-    t = access_decisions
-    tx.execute(update(t).where(t.c.payer == payer).values(policy=OUTDATED))
+def dependents(tx: Tx, payers: Collection[str]) -> set[str]:
+    """Return for whom these customers pay."""
+    t = access_decisions.c
+    return set(tx.execute(select(t.customer_id).where(t.payer.in_(payers))).scalars())
 
 
 def due(tx: Tx, *, now: datetime, limit: int) -> Sequence[tuple[str, datetime]]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from operator import eq, ge, lt
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 
 from billhook.provider import Delivery
 from billhook_web.db import Tx, skip_locked
@@ -91,6 +91,7 @@ class Heard:
     body: bytes
     told: str | None
     received_at: datetime
+    processed_at: datetime
     pruned_at: datetime | None
 
 
@@ -131,13 +132,20 @@ def add_told(tx: Tx, *, connection: str, key: str, told: str, now: datetime) -> 
     return tx.execute(statement.returning(inbox.c.id)).scalar_one_or_none()
 
 
-def heard(tx: Tx, *, after_id: int, limit: int) -> Sequence[Heard]:
-    """List what was heard and understood, oldest first: everything the ledger is made from."""
+def in_order_heard(tx: Tx) -> Sequence[int]:
+    """List everything that was heard and understood, in the order in which it became known."""
     t = inbox.c
-    columns = (t.id, t.connection, t.type, t.body, t.told, t.received_at, t.pruned_at)
-    done = (t.id > after_id, t.status == InboxStatus.PROCESSED)
-    statement = select(*columns).where(*done).order_by(t.id).limit(limit)
-    return [Heard(**{**row._mapping, "body": bytes(row.body)}) for row in tx.execute(statement)]
+    statement = select(t.id).where(t.status == InboxStatus.PROCESSED).order_by(t.processed_at, t.id)
+    return list(tx.execute(statement).scalars())
+
+
+def heard(tx: Tx, inbox_ids: Sequence[int]) -> Sequence[Heard]:
+    """Return what these deliveries said, in the order asked: what the ledger is made from."""
+    t = inbox.c
+    columns = (t.id, t.connection, t.type, t.body, t.told, t.received_at, t.processed_at, t.pruned_at)
+    rows = {row.id: row for row in tx.execute(select(*columns).where(t.id.in_(inbox_ids)))}
+    ordered = (rows[inbox_id] for inbox_id in inbox_ids)
+    return [Heard(**{**row._mapping, "body": bytes(row.body)}) for row in ordered]
 
 
 def finish(
@@ -151,7 +159,7 @@ def finish(
         "told": told,
         "status": InboxStatus.PROCESSED,
         "leased_until": None,
-        "processed_at": now,
+        "processed_at": func.coalesce(inbox.c.processed_at, now),  # known since it was first understood
         "facts": facts,
         "error": None,
     }
@@ -186,6 +194,7 @@ def replay(tx: Tx, inbox_id: int, *, now: datetime) -> bool:
         "leased_until": None,
         "attempts": 0,
         "error": None,
+        "processed_at": case((inbox.c.status == InboxStatus.DEAD, None), else_=inbox.c.processed_at),
     }
     return tx.execute(update(inbox).where(inbox.c.id == inbox_id).values(**values)).rowcount == 1
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select, update
 
 from billhook.events import Event, dated, fact_key, from_json, to_json
+from billhook.projections.order import order
 from billhook_web.db import Tx
 from billhook_web.stores.filtering import insert_new
 from billhook_web.stores.tables import facts
@@ -76,6 +77,20 @@ def tie(tx: Tx, payment: str, invoice: str) -> bool:
     """Note the invoice on a payment's own facts that name none; False when there are no such facts."""
     loose = (facts.c.subject == payment, facts.c.payment == payment, facts.c.invoice.is_(None))
     return tx.execute(update(facts).where(*loose).values(invoice=invoice)).rowcount > 0
+
+
+def invoices_of(tx: Tx, payment: str) -> Sequence[str]:
+    """Return the invoices that a payment's own facts name; nearly always one, and then no fact is read.
+
+    The one that the earliest fact names comes first, whatever order they came in.
+    """
+    named = (facts.c.subject == payment, facts.c.payment == payment, facts.c.invoice.is_not(None))
+    found = list(tx.execute(select(facts.c.invoice).where(*named).distinct()).scalars())
+    if len(found) <= 1:
+        return found
+    rows = tx.execute(select(facts.c.invoice, facts.c.body).where(*named))
+    said = sorted(((from_json(row.body), row.invoice) for row in rows), key=lambda each: order(each[0]))
+    return list(dict.fromkeys(invoice for _, invoice in said))
 
 
 def about_subject(tx: Tx, subject: str) -> Sequence[Event]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import TypeAdapter
@@ -68,3 +68,19 @@ def facts_of_delivery(tx: Tx, inbox_id: int) -> Sequence[Event]:
     t = tables.facts.c
     rows = tx.execute(select(t.body).where(t.inbox_id == inbox_id).order_by(t.id))
     return [from_json(body) for body in rows.scalars()]
+
+
+LATEST_INVOICES = 10_000
+
+
+def currencies_in_use(tx: Tx, codes: Iterable[str]) -> set[str]:
+    """Return which of these currencies one of the latest invoices is in."""
+    t = tables.invoices.c
+    latest = select(t.body).order_by(t.at.desc(), t.ref.desc()).limit(LATEST_INVOICES).subquery()
+    return {
+        code
+        for code in sorted(codes)
+        if tx.execute(
+            select(latest.c.body).where(latest.c.body.like(f'%"currency":"{code}"%')).limit(1)
+        ).first()
+    }

@@ -143,9 +143,12 @@ def changes(tx: Tx, customer_id: str, *, after: datetime, until: datetime) -> Se
     return list(rows.scalars())
 
 
-def mark(tx: Tx) -> int:
-    """Return the number of the newest assignment of all; 0: none was ever made."""
-    return tx.execute(select(func.max(access_assignments.c.id))).scalar_one() or 0
+def mark(tx: Tx, *, at: datetime | None = None) -> int:
+    """Return the number of the newest assignment of all, now or at an instant; 0: none was made by then."""
+    statement = select(func.max(access_assignments.c.id))
+    if at is not None:
+        statement = statement.where(access_assignments.c.at <= at)
+    return tx.execute(statement).scalar_one() or 0
 
 
 def default_mark(tx: Tx) -> int:

@@ -99,6 +99,7 @@ def begin(tx: Tx, connection: str, *, since: datetime | None, now: datetime, lea
         until=now,
         mark=now if joined else before,
         takes=1,
+        gaps_before=func.coalesce(_found_so_far(connection), 0),
         leased_until=now + lease,
         started_at=now,
         updated_at=now,
@@ -204,10 +205,20 @@ def page_gaps(
 
 
 def count_gaps(tx: Tx) -> dict[str, int]:
-    """Return how many gaps were ever found, by connection."""
-    t = gaps.c
-    rows = tx.execute(select(t.connection, func.count()).group_by(t.connection))
+    """Return how many gaps were ever found, by connection: also those that were pruned with their runs.
+
+    Each connection's last run is never pruned, and knows how many there were before it.
+    """
+    t = reconcile_runs.c
+    last = select(func.max(t.id)).group_by(t.connection)
+    rows = tx.execute(select(t.connection, t.gaps_before + t.gaps).where(t.id.in_(last)))
     return {connection: count for connection, count in rows}
+
+
+def _found_so_far(connection: str) -> Any:
+    t = reconcile_runs.alias().c
+    statement = select(t.gaps_before + t.gaps).where(t.connection == connection)
+    return statement.order_by(t.id.desc()).limit(1).scalar_subquery()
 
 
 def _run(row: Any) -> Run:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Table, text
+from sqlalchemy import String, Table, text
 
-from billhook_web.db import Tx
+from billhook_web.db import Tx, UTCDateTime
 from billhook_web.stores import tables
+from billhook_web.stores.access import OUTDATED
+from billhook_web.stores.access_tables import access_decisions, access_history
 
-MADE = (tables.facts, tables.customers, *tables.PROJECTIONS.values())
-"""What is made from what was heard."""
+MADE = (tables.facts, tables.customers, *tables.PROJECTIONS.values(), access_decisions, access_history)
+"""What is made from what was heard, and for access from the policies that counted then."""
 
 COPIED = (tables.attempts, tables.customer_links)
 """What the making may touch, but is not made by it alone: our own asking for money, ids that providers answered."""
@@ -24,9 +27,19 @@ COPIED = (tables.attempts, tables.customer_links)
 _OF_THE_MOMENT = {
     "facts": {"id", "seen_at", "inbox_id", "customer_id"},
     "customers": {"created_at", "updated_at", "version", "given"},
+    "access_decisions": {"policy"},
+    "access_history": {"id", "recorded_at"},
 }
 """When we heard of it, in which delivery first, and whose thing we thought it was then (the projections say whose it
 is): a retelling has its own."""
+
+_NUMBERED = ((tables.facts, "id"), (access_history, "id"))
+"""Tables whose rows are numbered as they are put in place."""
+
+BATCH = 500
+
+_COUNTED = {"access_decisions": "version > 0"}
+"""A decision before anything was heard is made when somebody asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +78,7 @@ def _shadow(tx: Tx, table: Table) -> None:
         return
     schema = tx.execute(text(f"SELECT sql FROM main.sqlite_master WHERE name = '{table.name}'")).scalar_one()  # noqa: S608
     tx.execute(text(schema.replace("CREATE TABLE", "CREATE TEMPORARY TABLE", 1)))
-    for column in ("subject", "payment", "invoice", "alias", "customer_id"):
+    for column in ("subject", "payment", "invoice", "alias", "customer_id", "payer"):
         if column in table.c:
             tx.execute(text(f"CREATE INDEX temp.shadow_{table.name}_{column} ON {table.name} ({column})"))
 
@@ -76,8 +89,9 @@ def differences(tx: Tx, *, limit: int) -> list[Difference]:
     for table in MADE:
         passing = _OF_THE_MOMENT.get(table.name, set())
         columns = ", ".join(column.name for column in table.c if column.name not in passing)
-        real = f"SELECT {columns} FROM {_real(tx, table.name)}"  # noqa: S608 - names of our own tables
-        made = f"SELECT {columns} FROM shadow_{table.name}"  # noqa: S608
+        where = _COUNTED.get(table.name, "1 = 1")
+        real = f"SELECT {columns} FROM {_real(tx, table.name)} WHERE {where}"  # noqa: S608 - names of our own tables
+        made = f"SELECT {columns} FROM shadow_{table.name} WHERE {where}"  # noqa: S608
         for one, other, missing in ((real, made, True), (made, real, False)):
             rows = tx.execute(text(f"{one} EXCEPT {other} LIMIT {limit}"))
             found += [Difference(table=table.name, row=str(row[0]), missing=missing) for row in rows]
@@ -85,17 +99,44 @@ def differences(tx: Tx, *, limit: int) -> list[Difference]:
 
 
 def swap(tx: Tx) -> None:
-    """Put what was made anew in the place of what was there; when facts were first seen is kept."""
+    """Put what was made anew in the place of what was there; when something was first seen or noted is kept."""
     facts = _real(tx, "facts")
     seen = f"SELECT real.seen_at FROM {facts} AS real WHERE real.key = shadow_facts.key"  # noqa: S608
     known = f"EXISTS (SELECT 1 FROM {facts} AS real WHERE real.key = shadow_facts.key)"  # noqa: S608
     tx.execute(text(f"UPDATE shadow_facts SET seen_at = ({seen}) WHERE {known}"))  # noqa: S608
+    _keep_of_access(tx)
     for table in MADE:
-        columns = ", ".join(column.name for column in table.c if (table.name, column.name) != ("facts", "id"))
+        columns = ", ".join(column.name for column in table.c if (table, column.name) not in _NUMBERED)
         tx.execute(text(f"DELETE FROM {_real(tx, table.name)}"))  # noqa: S608
         made = f"SELECT {columns} FROM shadow_{table.name}"  # noqa: S608
-        order = " ORDER BY id" if table.name == "facts" else ""
+        order = " ORDER BY id" if (table, "id") in _NUMBERED else ""
         tx.execute(text(f"INSERT INTO {_real(tx, table.name)} ({columns}) {made}{order}"))
+
+
+def _keep_of_access(tx: Tx) -> None:
+    """Keep when changes were noted, and which policies were looked at; what is new there is to be looked at again."""
+    history, decisions = _real(tx, "access_history"), _real(tx, "access_decisions")
+    same = "real.customer_id = made.customer_id AND real.version = made.version AND real.at = made.at"
+    noted = f"SELECT real.recorded_at FROM {history} AS real WHERE {same}"  # noqa: S608 - names of our own tables
+    keep = f"UPDATE shadow_access_history AS made SET recorded_at = COALESCE(({noted}), made.recorded_at)"  # noqa: S608
+    tx.execute(text(keep))
+    looked = f"SELECT real.policy FROM {decisions} AS real WHERE real.customer_id = made.customer_id"  # noqa: S608
+    tx.execute(text(f"UPDATE shadow_access_decisions AS made SET policy = COALESCE(({looked}), {OUTDATED})"))  # noqa: S608
+
+
+def settled(tx: Tx) -> Iterator[tuple[str, datetime]]:
+    """Yield up to when each customer was really judged; within :func:`hidden_behind_shadows`."""
+    after = ""
+    while True:
+        wanted = f"customer_id, settled_at FROM {_real(tx, 'access_decisions')} WHERE customer_id > :after"
+        statement = text(f"SELECT {wanted} AND version > 0 ORDER BY customer_id LIMIT {BATCH}")
+        rows = tx.execute(
+            statement.columns(customer_id=String, settled_at=UTCDateTime), {"after": after}
+        ).all()
+        if not rows:
+            return
+        yield from ((row.customer_id, row.settled_at) for row in rows)
+        after = rows[-1].customer_id
 
 
 def drop(tx: Tx) -> None:

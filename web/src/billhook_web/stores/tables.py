@@ -266,6 +266,7 @@ reconcile_runs = Table(
     Column("seen", Integer, nullable=False, server_default="0"),
     Column("facts", Integer, nullable=False, server_default="0"),
     Column("gaps", Integer, nullable=False, server_default="0"),
+    Column("gaps_before", Integer, nullable=False, server_default="0"),  # of the connection's earlier runs
     Column("started_at", UTCDateTime, nullable=False),
     Column("updated_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),

@@ -24,7 +24,7 @@ _KNOWN = ("api_key", "webhook_secret", "tax_rate_percent", "adaptive_currency", 
 def create_sandbox(
     *, clock: Clock, webhook_url: str | None, settings: Mapping[str, str] = _NO_SETTINGS
 ) -> DodoSandbox:
-    """Return a sandbox that reports to ``webhook_url`` (None: to nobody until an endpoint is registered).
+    """Return a sandbox that reports to ``webhook_url``, as an endpoint (None: to nobody until one is registered).
 
     ``settings`` are words: ``api_key``, ``webhook_secret``, ``tax_rate_percent`` (0 to 100), ``adaptive_currency``
     (``true`` or ``false``), ``settlement_currency``. Raises ConfigInvalid with every problem at once.
@@ -46,6 +46,7 @@ def create_sandbox(
         clock=clock,
         api_key=settings.get("api_key", API_KEY),
         webhook_secret=settings.get("webhook_secret", WEBHOOK_SECRET),
+        webhook_url=webhook_url or "",
         post=post_to(webhook_url) if webhook_url else None,
         settings=Settings(
             tax_rate_percent=int(rate),

@@ -31,7 +31,7 @@ class DodoSandbox(Desk):
 
     :param clock: tells the time of everything, including refund windows and webhook retries.
     :param public_url: where this app can be reached, for the links it hands out.
-    :param post: sends one webhook to the default endpoint.
+    :param post: sends one webhook to the default endpoint, which is registered as ``webhook_url``.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class DodoSandbox(Desk):
         clock: Clock,
         api_key: str = API_KEY,
         webhook_secret: str = WEBHOOK_SECRET,
+        webhook_url: str = "",
         public_url: str = "http://127.0.0.1:8402",
         post: Post | None = None,
         settings: Settings | None = None,
@@ -47,6 +48,7 @@ class DodoSandbox(Desk):
         super().__init__(
             clock=clock,
             webhook_secret=webhook_secret,
+            webhook_url=webhook_url,
             public_url=public_url,
             post=post,
             settings=settings or Settings(),

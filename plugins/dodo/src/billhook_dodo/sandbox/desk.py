@@ -24,7 +24,14 @@ class Desk:
     """The Python side of the sandbox: its state, its controls and its views. Safe to share between threads."""
 
     def __init__(
-        self, *, clock: Clock, webhook_secret: str, public_url: str, post: Post | None, settings: Settings
+        self,
+        *,
+        clock: Clock,
+        webhook_secret: str,
+        webhook_url: str,
+        public_url: str,
+        post: Post | None,
+        settings: Settings,
     ) -> None:
         self.settings = settings
         self.faults = Faults()
@@ -33,7 +40,7 @@ class Desk:
         self.hooks = Webhooks(clock)
         self.sender: WebhookSender | None = None
         if post is not None:
-            self.sender = self.hooks.add_endpoint(url="", secret=webhook_secret, post=post).sender
+            self.sender = self.hooks.add_endpoint(url=webhook_url, secret=webhook_secret, post=post).sender
         self.world = World(clock=clock, settings=settings, public_url=public_url.rstrip("/"), emit=self._emit)
 
     def deliver_webhooks(self) -> int:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from .cards import Card
 from .errors import Json
+from .instruments import account_details, card_details
 from .world import World, new_id
+
+_NOTHING_YET = """
+    application application_fee_amount canceled_at cancellation_reason customer_account last_payment_error
+    latest_charge next_action on_behalf_of payment_method_configuration_details processing review
+    shipping source statement_descriptor transfer_data transfer_group
+    """.split()
+"""What a fresh PaymentIntent has as null."""
 
 NO_ADDRESS: Json = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 
@@ -48,7 +55,9 @@ def payment_method(world: World, card: Card, given: Json) -> Json:
         "object": "payment_method",
         "allow_redisplay": given.get("allow_redisplay") or "unspecified",
         "billing_details": {"address": _address(details.get("address")) or dict(NO_ADDRESS), **billing},
-        card.kind: _card(card, given.get("card") or {}) if card.kind == "card" else _account(card),
+        card.kind: card_details(card, given.get("card") or {})
+        if card.kind == "card"
+        else account_details(card),
         "created": world.stamp(),
         "customer": None,
         "customer_account": None,
@@ -61,48 +70,31 @@ def payment_method(world: World, card: Card, given: Json) -> Json:
 def payment_intent(world: World, given: Json) -> Json:
     """Return a new PaymentIntent."""
     ref = new_id("pi")
-    return {
+    return dict.fromkeys(_NOTHING_YET) | {
         "id": ref,
         "object": "payment_intent",
         "amount": given["amount"],
         "amount_capturable": 0,
         "amount_details": {"tip": {}},
         "amount_received": 0,
-        "application": None,
-        "application_fee_amount": None,
         "automatic_payment_methods": given.get("automatic_payment_methods"),
-        "canceled_at": None,
-        "cancellation_reason": None,
         "capture_method": "automatic",
         "client_secret": f"{ref}_secret_{new_id('s')[2:]}",
         "confirmation_method": "automatic",
         "created": world.stamp(),
         "currency": given["currency"].lower(),
         "customer": given.get("customer"),
-        "customer_account": None,
         "description": given.get("description"),
         "excluded_payment_method_types": given.get("excluded_payment_method_types"),
-        "last_payment_error": None,
-        "latest_charge": None,
         "livemode": False,
         "metadata": given.get("metadata") or {},
-        "next_action": None,
-        "on_behalf_of": None,
         "payment_method": given.get("payment_method"),
-        "payment_method_configuration_details": None,
         "payment_method_options": {},
         "payment_method_types": given.get("allowed_payment_method_types") or _kinds(given["currency"]),
-        "processing": None,
         "receipt_email": given.get("receipt_email"),
-        "review": None,
         "setup_future_usage": given.get("setup_future_usage"),
-        "shipping": None,
-        "source": None,
-        "statement_descriptor": None,
         "statement_descriptor_suffix": given.get("statement_descriptor_suffix"),
         "status": "requires_confirmation" if given.get("payment_method") else "requires_payment_method",
-        "transfer_data": None,
-        "transfer_group": None,
     }
 
 
@@ -251,45 +243,6 @@ def mandate(world: World, method: Json) -> Json:
         },
         "status": "active",
         "type": "multi_use",
-    }
-
-
-def fingerprint(card: Card) -> str:
-    """Return what is equal for the same card or account, whoever saved it and however often."""
-    return hashlib.sha256(card.number.encode()).hexdigest()[:16]
-
-
-def _card(card: Card, given: Json) -> Json:
-    return {
-        "brand": card.brand,
-        "checks": {
-            "address_line1_check": None,
-            "address_postal_code_check": None,
-            "cvc_check": "pass" if given.get("cvc") else None,
-        },
-        "country": card.country,
-        "display_brand": card.brand,
-        "exp_month": given.get("exp_month") or 8,
-        "exp_year": given.get("exp_year") or 2031,
-        "fingerprint": fingerprint(card),
-        "funding": "credit",
-        "generated_from": None,
-        "last4": card.last4,
-        "networks": {"available": [card.brand], "preferred": None},
-        "regulated_status": "unregulated",
-        "three_d_secure_usage": {"supported": True},
-        "wallet": None,
-    }
-
-
-def _account(card: Card) -> Json:
-    return {
-        "bank_code": "37040044",
-        "branch_code": "",
-        "country": card.country,
-        "fingerprint": fingerprint(card),
-        "generated_from": {"charge": None, "setup_attempt": None},
-        "last4": card.last4,
     }
 
 

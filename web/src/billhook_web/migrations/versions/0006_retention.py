@@ -1,4 +1,4 @@
-"""When a delivery's body was pruned and a customer's personal data erased, and indexes to find what is old.
+"""When a delivery's body was pruned and a customer's personal data erased, indexes to find what is old, and gaps counted on.
 
 Revision ID: 0006
 """
@@ -17,7 +17,7 @@ INSTANT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Add nullable columns and indexes: the version before this one works on with them."""
+    """Add columns that may stay empty, and indexes: the version before this one works on with them."""
     op.add_column("inbox", sa.Column("pruned_at", INSTANT))
     op.add_column("customers", sa.Column("erased_at", INSTANT))
     _index(
@@ -28,6 +28,16 @@ def upgrade() -> None:
     )
     _index("ix_customers_erased_at", "customers", ["erased_at"], only="erased_at IS NOT NULL")
     op.create_index("ix_effect_attempts_at", "effect_attempts", ["at"])
+    _count_gaps_on()
+
+
+def _count_gaps_on() -> None:
+    """Let each run know how many gaps were found before it: runs are pruned, their number is not forgotten."""
+    op.add_column("reconcile_runs", sa.Column("gaps_before", sa.Integer, nullable=False, server_default="0"))
+    op.execute(
+        "UPDATE reconcile_runs SET gaps_before = (SELECT coalesce(sum(earlier.gaps), 0) FROM reconcile_runs earlier "
+        "WHERE earlier.connection = reconcile_runs.connection AND earlier.id < reconcile_runs.id)"
+    )
 
 
 def _index(name: str, table: str, columns: list[str], *, only: str) -> None:
