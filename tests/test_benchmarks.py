@@ -10,6 +10,7 @@ from benchmarks.bench_inbox_size import new_database
 from benchmarks.bench_ingest import measure
 from benchmarks.bench_latency import Stage, embedded
 from benchmarks.bench_lease import measure as measure_leases
+from benchmarks.bench_portal import measure as measure_portal
 from benchmarks.bench_reconcile import know, read_in, settings
 
 from billhook_web.db import Database
@@ -40,6 +41,12 @@ def test_an_inbox_is_filled_as_told(postgres_server: str, postgres_url: str) -> 
     db.close()
     _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
     assert counted == {"processed": 1000}
+
+
+def test_every_page_of_the_portal_is_made_and_weighed() -> None:
+    costs = measure_portal(invoices=3, times=2)
+    assert [cost.page for cost in costs][0] == "/portal/"
+    assert all(len(cost.milliseconds) == 2 and 0 < cost.own < cost.first_visit for cost in costs)
 
 
 def test_leases_are_verified_in_both_ways() -> None:

@@ -22,6 +22,7 @@ from tests.documents import DOCS, PAGES, ROOT, Block, blocks, named
 
 PATIENCE_SECONDS = 60.0
 TUTORIAL = DOCS / "tutorial" / "first-invoice.md"
+ACCESS = DOCS / "tutorial" / "access-policy.md"
 PROVIDER = DOCS / "how-to" / "write-a-provider.md"
 
 pytestmark = pytest.mark.timeout(240)
@@ -163,6 +164,24 @@ def test_the_tutorial_ends_with_a_paid_invoice_and_a_refund(shell: dict[str, str
                 main.type(code)
     assert '"engine_status":"succeeded"' in looked_for
     assert '"refund_status":"succeeded"' in looked_for
+
+
+def test_the_tutorial_on_access_policies_ends_with_one_that_counts(
+    shell: dict[str, str], tmp_path: Path
+) -> None:
+    said = []
+    with ExitStack() as terminals:
+        main = Terminal(tmp_path, shell)
+        terminals.callback(main.close)
+        for block in blocks(ACCESS):
+            if (name := block.mark("file")) is not None:
+                (tmp_path / name).write_text(block.code, encoding="utf-8")
+                continue
+            said.append(main.type(block.code))
+            expected = block.mark("until")
+            assert expected is not None
+            assert expected.strip('"') in " ".join(said[-1].split(" ")), said[-1]
+    assert len(said) == 7
 
 
 # --- writing a provider ----------------------------------------------------------------------------------------------

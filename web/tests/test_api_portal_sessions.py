@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from web.tests.portal_visits import Browser, make_host, register
 
 from billhook_web.runtime import Runtime
 from billhook_web.stores.tables import audit
-from web.tests.portal_visits import Browser, make_host, register
 
 
 @pytest.fixture

@@ -71,21 +71,34 @@ class Book:
             document = invoice.document
             if document is None:
                 continue
-            for name in document.subscriptions:
+            for name in self._billed_by(document):
                 subscription = self._subscription(name)
                 if document is fact or invoice.id not in subscription.invoices:
                     subscription.add_period(document, invoice, self.zone)
                 subscription.touch(invoice)
                 subscription.confirm(self.policy, fact.at)
 
+    def _billed_by(self, document: Finalized) -> tuple[str, ...]:
+        """Return whose period an invoice pays for: of those it names, else of all, if it is for a period."""
+        if document.subscriptions or document.period is None:
+            return document.subscriptions
+        return tuple(self._billed)
+
     def _let_go(self, fact: Finalized) -> None:
         known = self.ledger.invoices.get(fact.invoice)
         if known is not None and known.document is not None:
-            for name in known.document.subscriptions:
+            for name in self._billed_by(known.document):
                 self._subscription(name).forget(fact.invoice)
 
     def _subscription(self, name: str) -> SubscriptionState:
-        return self._billed.setdefault(name, SubscriptionState(name))
+        if name not in self._billed:
+            self._billed[name] = new = SubscriptionState(name)
+            for invoice in self.ledger.invoices.values():
+                document = invoice.document
+                if document is not None and not document.subscriptions and document.period is not None:
+                    new.add_period(document, invoice, self.zone)
+                    new.touch(invoice)
+        return self._billed[name]
 
 
 def _concerns(invoice: InvoiceState, subscription: str) -> bool:

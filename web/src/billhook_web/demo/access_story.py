@@ -72,7 +72,10 @@ def canceled_and_paid_through(play: Play) -> None:
     )
     answer = play.api.get("customers", "acct_emil", "access")
     play.expect("canceled, and still in use", (answer["state"], answer["access"]), ("canceling", "full"))
-    play.telling.say(f"  It changes at {answer['next_change_at']}: {answer['next']}.")
+    coming = answer["next"]
+    play.telling.say(
+        f"  From {answer['next_change_at'][:10]} on: {coming['state']}, {coming['access']}, unless taken up again."
+    )
     play.skip("The period ends", 32 * DAY)
     answer = play.api.get("customers", "acct_emil", "access")
     play.expect("now it is over", (answer["state"], answer["access"]), ("ended", "none"))
@@ -101,7 +104,7 @@ def another_policy(play: Play) -> None:
         "POST /api/v1/access/policies/preview: none after five days",
         lambda: play.api.post("access", "policies", "preview", json={"policy": STRICTER}),
     )
-    moved = {each["customer"]: each for each in preview["changes"]}
+    moved = {each["customer"]: each for each in preview["data"]}
     fay = moved["acct_fay"]
     for line in fay["why"]:
         play.telling.say(f"  {line}")

@@ -1,6 +1,6 @@
 """Who is in the customer portal: one-time links that are handed out, used up, and the sessions they begin.
 
-A link and a session are known by tokens that only the customer's browser holds; we keep digests. See decision 0016.
+A link and a session are known by tokens that only the customer's browser holds; we keep digests. See decision 0017.
 """
 
 from __future__ import annotations
