@@ -42,7 +42,7 @@ bench: bootstrap ## Measure what the flow costs
 chaos: bootstrap ## Break everything while money moves, then compare the books (CHAOS_ARGS=--quick)
 	@$(BIN)/python -m chaos.run_chaos $(CHAOS_ARGS)
 
-screenshots: ## Take pictures of the pay page (needs a Chromium)
+screenshots: ## Take pictures of the pages for customers (needs a Chromium)
 	@scripts/bootstrap.sh --group e2e
 	@$(BIN)/python -m tests.browser.screenshots
 

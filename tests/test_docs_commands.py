@@ -180,7 +180,7 @@ def test_the_tutorial_on_access_policies_ends_with_one_that_counts(
             said.append(main.type(block.code))
             expected = block.mark("until")
             assert expected is not None
-            assert expected.strip('"') in " ".join(said[-1].split(" ")), said[-1]
+            assert expected.strip('"') in said[-1], said[-1]
     assert len(said) == 7
 
 

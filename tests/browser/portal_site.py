@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,17 @@ from billhook.plugins import Installed
 from billhook.testing.fakes import FakeEngine
 from billhook.testing.fakes.provider import DECLINED
 from billhook.testing.sandbox import post_to
-from billhook_stripe.sandbox import StripeSandbox
+from billhook_stripe.sandbox import Settings, StripeSandbox
 from billhook_web.actors import Wake
 from billhook_web.app import create_app
 from billhook_web.runtime import Runtime, build_runtime
 from billhook_web.services.sweep import sweep
 from billhook_web.settings import read_configuration
 from billhook_web.stores import billing, schema
+
+
+NOW = Settings(debit_delay=timedelta())
+"""Banks answer as soon as somebody looks at the clock, which only the tests do."""
 
 
 @dataclass
@@ -118,7 +123,7 @@ def portal_site(folder: Path) -> Iterator[PortalSite]:
     """Run it."""
     hosts: list[Any] = []
     with _listening(lambda environ, start: hosts[0](environ, start)) as url:
-        sandbox = StripeSandbox(clock=SystemClock(), post=post_to(f"{url}/webhooks/stripe"))
+        sandbox = StripeSandbox(clock=SystemClock(), post=post_to(f"{url}/webhooks/stripe"), settings=NOW)
         with _listening(sandbox) as stripe_url:
             env = {
                 "BILLHOOK_DATABASE_URL": f"sqlite:///{folder / 'portal.sqlite3'}",

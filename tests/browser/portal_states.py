@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from billhook.clock import VirtualClock
+from billhook.errors import Temporary
 from billhook.model import Invoice, PaymentStatus, Ref
 from billhook_web.actors import Wake
 from billhook_web.app import create_app
@@ -55,6 +56,22 @@ ACCESS: Mapping[str, tuple[str, str | None]] = {
 LOCALES: Mapping[str, str] = {"german": "de-DE"}
 
 
+class Deciding:
+    """Decides as usual, but fails for two customers: one whose provider is down, one that hits a bug."""
+
+    def __init__(self, really: Any) -> None:
+        self._really = really
+
+    def answer(self, customer_id: str) -> Any:
+        match customer_id:
+            case "down":
+                raise Temporary("no answer")
+            case "bug":
+                raise RuntimeError("nobody foresaw this")
+            case _:
+                return self._really.answer(customer_id)
+
+
 @dataclass(frozen=True)
 class Portal:
     """Where the portal is."""
@@ -82,8 +99,9 @@ def served(folder: Path, **settings: str) -> Iterator[Portal]:
     }
     runtime = build_runtime(read_configuration(env), clock=clock, installed=())
     tables.metadata.create_all(runtime.db.engine)
-    for name in INVOICES:
+    for name in (*INVOICES, "down", "bug"):
         _customer(runtime, name)
+    runtime = replace(runtime, deciding=Deciding(runtime.deciding))  # type: ignore[arg-type]  # stands in for it
     with listening(create_app(runtime, Wake(runtime))) as url:
         yield Portal(url, runtime, clock)
     runtime.close()
@@ -98,7 +116,7 @@ def _customer(runtime: Runtime, name: str) -> None:
     }
     runtime.customers.upsert(name, fields)
     with runtime.db.begin() as tx:
-        for invoice in INVOICES[name]:
+        for invoice in INVOICES.get(name, ()):
             row = Row(customer_id=name, status=invoice.payment_status, at=NOW)
             billing.invoices.put(tx, invoice.ref, replace(invoice, customer_id=name), row)
         if name in ACCESS:

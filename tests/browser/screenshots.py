@@ -1,4 +1,4 @@
-"""Take pictures of the pay page in every state, wide and narrow, light and dark, into .screenshots/.
+"""Take pictures of the pay page and the portal in every state, wide and narrow, light and dark, into .screenshots/.
 
 Needs `uv sync --group e2e` and a Chromium; BILLHOOK_TEST_CHROMIUM names one that is not on PATH. With
 BILLHOOK_TEST_AXE=path/to/axe.min.js every page is also checked for WCAG 2.2 AA.
@@ -14,8 +14,11 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.browser import portal_states
 from tests.browser.chromium import chromium_path
 from tests.browser.pay_states import STATES, Site, served
+from tests.browser.portal_pictures import PICTURES
+from tests.browser.portal_states import Portal
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / ".screenshots"
 WIDTHS = (1280, 390, 320)
@@ -30,6 +33,7 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory() as folder,
         served(Path(folder)) as site,
+        portal_states.served(Path(folder)) as portal,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=chromium_path())
@@ -37,7 +41,10 @@ def main() -> int:
             problem
             for width in WIDTHS
             for scheme in SCHEMES
-            for problem in take(browser, site, width, scheme, axe)
+            for problem in (
+                *take(browser, site, width, scheme, axe),
+                *take_portal(browser, portal, width, scheme, axe),
+            )
         ]
         browser.close()
     for problem in problems:
@@ -57,6 +64,21 @@ def take(browser: Browser, site: Site, width: int, scheme: str, axe: str | None)
         page.screenshot(path=FOLDER / f"{name}-{width}-{scheme}.png", full_page=True)
         problems += [f"{name} {width} {scheme}: {what}" for what in wrong(page, axe)]
     context.close()
+    return problems
+
+
+def take_portal(browser: Browser, portal: Portal, width: int, scheme: str, axe: str | None) -> list[str]:
+    """Take all pictures of the portal in one width and colour scheme; return what is wrong with them."""
+    problems = []
+    for name, shown in PICTURES.items():
+        context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=axe is not None
+        )
+        page = context.new_page()
+        shown(page, portal)
+        page.screenshot(path=FOLDER / f"{name}-{width}-{scheme}.png", full_page=True)
+        problems += [f"{name} {width} {scheme}: {what}" for what in wrong(page, axe)]
+        context.close()
     return problems
 
 

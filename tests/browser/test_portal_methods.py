@@ -220,7 +220,7 @@ def test_a_failed_invoice_is_tried_again_with_the_new_card(site: PortalSite, pag
     for _ in range(3):
         site.work()
     paid = [
-        each for each in site.sandbox.charges() if each["status"] == "succeeded" and each["customer"] == owner
+        each for each in site.sandbox.charges if each["status"] == "succeeded" and each["customer"] == owner
     ]
     assert [each["amount"] for each in paid] == [4_900]
     assert invoice.id

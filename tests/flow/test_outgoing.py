@@ -71,7 +71,7 @@ def test_a_working_host_sends_by_itself_and_goes_on_when_a_receiver_hangs(
         try:
             telling.publish("c1", 1, 2, 3)
             telling.publish("c2", 1, 2, 3)
-            latest = monotonic() + 30
+            latest = monotonic() + 50
             while len(receiver.heard) < 6 and monotonic() < latest:
                 pause(0.01)
             assert receiver.numbers("c1") == receiver.numbers("c2") == [1, 2, 3]
@@ -245,16 +245,16 @@ def test_a_receiver_says_when_to_come_back_within_reason(
 
 
 def test_a_receiver_that_answers_too_slowly_has_failed(backend: Backend, receiver: Receiver) -> None:
-    telling = Telling(backend, seconds=0.3)
+    telling = Telling(backend, seconds=1.0)
     done = threading.Event()
     try:
         endpoint_id, _ = telling.add(receiver.url)
-        receiver.reply = lambda _heard: (done.wait(30), OK)[1]
+        receiver.reply = lambda _heard: (done.wait(60), OK)[1]
         telling.publish("c1", 1)
         telling.settle()
         (attempt,) = telling.attempts(endpoint_id)
         assert attempt.status_code is None
-        assert "did not answer within 0.3 s" in attempt.error
+        assert "did not answer within 1 s" in attempt.error
         assert telling.statuses(endpoint_id) == ["pending"]
     finally:
         done.set()
@@ -375,7 +375,7 @@ def test_a_hanging_receiver_delays_no_other(telling: Telling, receiver: Receiver
         finally:
             done.set()
             for thread in threads:
-                thread.join(timeout=30)
+                thread.join(timeout=60)
 
 
 def test_deleting_an_endpoint_ends_what_is_on_its_way_and_forgets_its_secret(

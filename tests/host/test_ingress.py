@@ -31,6 +31,6 @@ def test_a_database_out_of_reach_is_503_and_try_again() -> None:
     began = time.monotonic()
     answer = client.post("/webhooks/lago", data=BODY, headers=headers)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
-    assert time.monotonic() - began < 15  # well before the sender gives up waiting
+    assert time.monotonic() - began < 30  # well before the sender gives up waiting
     assert client.post("/webhooks/lago", data=BODY, headers={"X-Lago-Signature": "bm8="}).status_code == 401
     runtime.close()

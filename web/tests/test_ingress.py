@@ -55,7 +55,7 @@ def together(count: int, act: Callable[[int], object]) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     return [came[number] for number in range(count)]
 
 
@@ -154,7 +154,7 @@ def test_the_bell_rings_for_each_and_goes_on_after_one_that_failed() -> None:
     bell = Bell(wake)
     bell.ring(1)
     bell.ring(2)
-    assert rung.wait(5)
+    assert rung.wait(60)
     bell.close()
     assert heard == [2]
 
@@ -166,13 +166,13 @@ def test_in_a_flood_the_bell_is_silent_and_rings_again_after_it() -> None:
     def wake(inbox_id: int) -> None:
         heard.append(inbox_id)
         first.set()
-        go_on.wait(5)
+        go_on.wait(60)
         if inbox_id == -1:
             last.set()
 
     bell = Bell(wake, flood_seconds=0.05)
     bell.ring(0)
-    assert first.wait(5)
+    assert first.wait(60)
     for number in range(1, 10 * WAITING):
         bell.ring(number)
     go_on.set()
@@ -194,7 +194,7 @@ class Stalled:
 
     def read(self, _size: int = -1) -> bytes:
         self.read_from.set()
-        self.come.wait(10)
+        self.come.wait(60)
         return b"late"
 
 
@@ -222,11 +222,11 @@ def test_requests_that_wait_for_their_bodies_take_no_place_of_those_that_are_wor
     ]
     for thread, body in zip(threads, stalled, strict=True):
         thread.start()
-        assert body.read_from.wait(5)
+        assert body.read_from.wait(60)
     assert post(app, BytesIO(b"good")) == ("200 OK", b"good")
     for thread, body in zip(threads, stalled, strict=True):
         body.come.set()
-        thread.join(5)
+        thread.join(60)
     assert answers == [("200 OK", b"late")] * 3
 
 
@@ -235,11 +235,11 @@ def test_when_too_many_wait_the_next_is_sent_away_unread_and_what_needs_no_body_
     stalled, refused = Stalled(), Stalled()
     waiting = threading.Thread(target=post, args=(app, stalled))
     waiting.start()
-    assert stalled.read_from.wait(5)
+    assert stalled.read_from.wait(60)
     _, status, headers = run_wsgi_app(app, {**create_environ(method="POST"), "wsgi.input": refused})
     got, _, _ = run_wsgi_app(app, {**create_environ(), "wsgi.input": BytesIO(b"")})
     stalled.come.set()
-    waiting.join(5)
+    waiting.join(60)
     assert (status, headers["Retry-After"], headers["Connection"]) == (
         "503 Service Unavailable",
         "10",
@@ -256,9 +256,9 @@ def test_places_are_closed_when_those_inside_are_ready() -> None:
         assert not places.close(seconds=0.01)
     places = Places(2)
     with places:
-        inside = threading.Thread(target=places.close, kwargs={"seconds": 30})
+        inside = threading.Thread(target=places.close, kwargs={"seconds": 60})
         inside.start()
-    inside.join(30)
+    inside.join(60)
     assert not inside.is_alive()
     assert not places.close(seconds=0.01)  # nobody gets in any more
 

@@ -31,8 +31,6 @@ KEY_SECONDS: Final = 2.0
 MOST_KEYS: Final = 1_000
 MOST_ANSWERS: Final = 4_096
 
-Headers = list[tuple[str, str]]
-
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
@@ -41,9 +39,6 @@ class _Kept:
     told: Told
     made_at: datetime
     over: float
-    body: bytes
-    headers: Headers
-    unchanged: Headers
 
 
 class AccessFront:
@@ -56,19 +51,25 @@ class AccessFront:
         self._kept: dict[str, _Kept] = {}
         self._turn = threading.Lock()
 
-    def find(self, customer_id: str, authorization: str) -> _Kept | None:
-        """Return the answer; None: the view has to say."""
+    def find(self, customer_id: str, authorization: str) -> tuple[Told, int] | None:
+        """Return the answer and for how many seconds the caller may keep it; None: the view has to say."""
         if not self._lets_in(authorization):
             return None
         now, seconds = self._runtime.clock.now(), self._seconds()
         kept = self._kept.get(customer_id)
         if kept is not None and seconds < kept.over and _holds(kept, now):
-            return kept
+            return kept.told, 0  # its second began before
         try:
             told = self._runtime.answering.quick(customer_id, now=now)
         except DatabaseError:
             return None
-        return None if told is None else self._keep(customer_id, told, now, seconds)
+        if told is None:
+            return None
+        with self._turn:
+            if len(self._kept) >= MOST_ANSWERS:
+                self._kept.clear()
+            self._kept[customer_id] = _Kept(told, now, seconds + KEPT_FOR.total_seconds())
+        return told, told.kept_for(now)
 
     def _lets_in(self, authorization: str) -> bool:
         digest = digest_of(authorization)
@@ -84,31 +85,6 @@ class AccessFront:
             self._keys[digest] = self._seconds() + KEY_SECONDS
         return True
 
-    def _keep(self, customer_id: str, told: Told, now: datetime, seconds: float) -> _Kept:
-        body = told.text.encode()
-        about = [("ETag", told.tag), ("Cache-Control", f"private, max-age={told.kept_for(now)}")]
-        kept = _Kept(
-            told=told,
-            made_at=now,
-            over=seconds + KEPT_FOR.total_seconds(),
-            body=body,
-            headers=[("Content-Type", "application/json"), ("Content-Length", str(len(body))), *about],
-            unchanged=about,
-        )
-        again = [("ETag", told.tag), ("Cache-Control", "private, max-age=0")]  # its second began before
-        with self._turn:
-            if len(self._kept) >= MOST_ANSWERS:
-                self._kept.clear()
-            self._kept[customer_id] = _Kept(
-                told=told,
-                made_at=now,
-                over=kept.over,
-                body=body,
-                headers=[*kept.headers[:2], *again],
-                unchanged=again,
-            )
-        return kept
-
 
 def in_front(app: WSGIApplication, front: AccessFront) -> WSGIApplication:
     """Wrap ``app``: the plain question about access is answered here, everything else there."""
@@ -118,17 +94,22 @@ def in_front(app: WSGIApplication, front: AccessFront) -> WSGIApplication:
         if not path.endswith(AFTER) or environ["REQUEST_METHOD"] != "GET" or environ.get("QUERY_STRING"):
             return app(environ, start_response)
         customer_id = path[len(BEFORE) : -len(AFTER)]
-        plain = path.startswith(BEFORE) and customer_id.isascii() and "/" not in customer_id
+        readable = customer_id.isascii() and customer_id.isprintable()
+        plain = path.startswith(BEFORE) and readable and "/" not in customer_id
         authorization = environ.get("HTTP_AUTHORIZATION")
-        kept = front.find(customer_id, authorization) if plain and authorization else None
-        if kept is None:
+        found = front.find(customer_id, authorization) if plain and authorization else None
+        if found is None:
             return app(environ, start_response)
+        told, seconds = found
+        headers = [("ETag", told.tag), ("Cache-Control", f"private, max-age={seconds}")]
         asked = environ.get("HTTP_IF_NONE_MATCH")
-        if asked and matches(kept.told.tag, asked):
-            start_response("304 Not Modified", kept.unchanged)
+        if asked and matches(told.tag, asked):
+            start_response("304 Not Modified", headers)
             return [b""]
-        start_response("200 OK", kept.headers)
-        return [kept.body]
+        body = told.text.encode()
+        about = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start_response("200 OK", [*about, *headers])
+        return [body]
 
     return wrapped
 

@@ -13,14 +13,15 @@ from enum import StrEnum
 from typing import Final
 
 import structlog
-from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
 
 from billhook.errors import ProviderError, Refused
 from billhook.model import Invoice, InvoiceStatus, Period
 from billhook.money import Money
 from billhook_web.db import DatabaseError
+from billhook_web.pages.headers import policy
 from billhook_web.runtime import Runtime
-from billhook_web.services.paying import PayState, PayView
+from billhook_web.services.paying import PayState, PayView, needs_customer, words_of
 
 log = structlog.get_logger(__name__)
 
@@ -95,6 +96,10 @@ def pay_blueprint(runtime: Runtime) -> Blueprint:
     def pay(token: str) -> Response:
         view = _view(runtime, token)
         return _missing() if view is None else _lead_on(runtime, view, token)
+
+    @blueprint.post("/pay/<token>/form")
+    def form(token: str) -> Response:
+        return _form(runtime, token)
 
     def unavailable(error: Exception) -> Response:
         log.warning("pay.unavailable", error=type(error).__name__)
@@ -205,12 +210,35 @@ def _view(runtime: Runtime, token: str) -> PayView | None:
 
 
 def _show(runtime: Runtime, view: PayView, token: str, trouble: Trouble | None = None) -> Response:
+    if any("secret" in name for name in request.args):  # some providers send it back in the address
+        return make_response(redirect(url_for("pay.show", token=token, status="returned"), 303))
     returned = trouble is None and "status" in request.args  # what it says is no proof, so it is not read
     page = describe(view, now=runtime.clock.now(), returned=returned, trouble=trouble)
-    response = make_response(render_template("pay/invoice.html", page=page, token=token))
+    here = view.on_page if page.look in PAYABLE and trouble is None else None
+    sum_here = money(here.amount.minor, here.amount.currency) if here else None
+    about = {"page": page, "token": token, "here": here, "sum_here": sum_here}
+    response = make_response(render_template("pay/invoice.html", **about))
+    if here is not None:
+        response.headers["Content-Security-Policy"] = policy(here.kit.sources)
     if page.look in LOOKS_AGAIN:
         response.content_security_policy.script_src = response.content_security_policy.connect_src = "'self'"
     return response
+
+
+def _form(runtime: Runtime, token: str) -> Response:
+    """Answer the page's script: how the payment stands, and the secret that opens it. It is in no page and no log."""
+    try:
+        found = runtime.paying.page_payment(token)
+    except Refused:
+        return make_response(jsonify(state="canceled"), 409)
+    except ProviderError as exc:
+        log.warning("pay.provider_error", error=type(exc).__name__)
+        return _later(make_response(jsonify(state="busy")))
+    if found.decline is not None:
+        log.info("pay.declined", session=found.session, code=found.decline.code)
+    method = found.method.id if found.method and needs_customer(found.decline) else None
+    said = {"state": found.state, "method": method, "message": words_of(found.decline)}
+    return make_response(jsonify(**said, clientSecret=found.client_secret))
 
 
 def _lead_on(runtime: Runtime, view: PayView, token: str) -> Response:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TypedDict
 
 import dramatiq
 
@@ -150,11 +151,9 @@ def build_runtime(
     connections, renewal = _connected(
         configuration, registry, clock=clock, http=leases.bounded(http), db=db, sealer=sealer, hide=hide
     )
-    book = _policies(registry)
+    book, meters = _policies(registry), Meters()
     judge = Judge(book=book, publish=publish)
-    deciding = Deciding(db=db, clock=clock, judge=judge)
     recorder = Recorder(connections, registry, judge)
-    meters = Meters()
     gates = Gates(db=db, clock=clock, limit=host.calls_at_a_time(), redact=hide)
     working = _Working(
         db=db, clock=clock, connections=connections, recorder=recorder, redact=hide, meters=meters, gates=gates,
@@ -172,13 +171,7 @@ def build_runtime(
         connections=connections,
         intake=Intake(db, verify=Verifier(fault=gates.fault).verify),
         recorder=recorder,
-        book=book,
-        judge=judge,
-        deciding=deciding,
-        previewing=Previewing(db=db, clock=clock, book=book),
-        enacting=Enacting(db=db, clock=clock, book=book, judge=judge),
-        exempting=Exempting(db=db, clock=clock, recorder=recorder),
-        answering=Answering(db=db, clock=clock, deciding=deciding, judge=judge),
+        **_access(db=db, clock=clock, book=book, judge=judge, recorder=recorder),
         processing=processing,
         delivery=delivery,
         customers=Customers(db=db, clock=clock, connections=connections),
@@ -198,6 +191,31 @@ def build_runtime(
         renewal=renewal,
         hide=hide,
     )  # fmt: skip
+
+
+class _Access(TypedDict):
+    """What decides and answers about access, as the fields of :class:`Runtime`."""
+
+    book: PolicyBook
+    judge: Judge
+    deciding: Deciding
+    previewing: Previewing
+    enacting: Enacting
+    exempting: Exempting
+    answering: Answering
+
+
+def _access(*, db: Database, clock: Clock, book: PolicyBook, judge: Judge, recorder: Recorder) -> _Access:
+    deciding = Deciding(db=db, clock=clock, judge=judge)
+    return {
+        "book": book,
+        "judge": judge,
+        "deciding": deciding,
+        "previewing": Previewing(db=db, clock=clock, book=book),
+        "enacting": Enacting(db=db, clock=clock, book=book, judge=judge),
+        "exempting": Exempting(db=db, clock=clock, recorder=recorder),
+        "answering": Answering(db=db, clock=clock, deciding=deciding, judge=judge),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 EXEMPT: Final = "exempt"
 """The tag of those whom rules leave alone, unless another is named."""
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # as the API takes them
 
 POLICY_COLUMNS = ("name", "version", "active", "created_at", "created_by", "note")
 
@@ -68,6 +71,13 @@ def add(name: str, file: Path, reason: str | None, as_json: bool) -> None:
 
     The same again is no new version.
     """
+    from billhook_web.services.enacting import RESERVED
+
+    if not _NAME.fullmatch(name) or name in RESERVED:
+        raise click.BadParameter(
+            f"{name!r} is no name for a policy; write small letters, digits, dots, dashes and underscores, and none of "
+            f"{', '.join(RESERVED)}."
+        )
     document = read_document(file)
     with _managing() as runtime:
         row, made = runtime.enacting.create(name, document, by=actor(), reason=reason, note=_note(runtime))

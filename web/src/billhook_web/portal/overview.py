@@ -20,12 +20,13 @@ def add_overview(portal: Blueprint, runtime: Runtime) -> None:
         now = runtime.clock.now()
         debts = standing.in_order(standing.owed(invoice, now=now) for invoice in mine.owed())
         access = mine.access()
+        banner = standing.banner(debts, access, words())
         return show(
             "portal/overview.html",
             place=OVERVIEW,
             debts=debts,
-            banner=standing.banner(debts, access, words()),
-            access=standing.sentence(access, words()),
+            banner=banner,
+            access=standing.sentence(access, words(), told=banner),
         )
 
     @portal.get("/invoices/<ref>/pay")

@@ -74,11 +74,11 @@ def banner(debts: Sequence[Owed], access: Stored | None, words: Words) -> Banner
     due = [each for each in debts if each.status in DUE]
     first = due[0] if due else None
     match body.get("access"):
-        case Access.NONE if due:
+        case Access.NONE if due and body["since"]:
             title = words.say("Access is paused since %(day)s", day=_day(words, body["since"]))
             text = words.say("Pay what is open, and everything is back within a minute, just as you left it.")
             return Banner(tone="bad", icon="lock", title=title, text=f"{_sum(due, words)} {text}", pays=first)
-        case Access.LIMITED if due:
+        case Access.LIMITED if due and body["since"]:
             title = words.say("Your account is limited since %(day)s", day=_day(words, body["since"]))
             text = words.say("Everything works again within a minute of paying.")
             return Banner(
@@ -94,15 +94,16 @@ def banner(debts: Sequence[Owed], access: Stored | None, words: Words) -> Banner
             return None
 
 
-def sentence(access: Stored | None, words: Words) -> str | None:
-    """Say in a sentence whether the product may be used; None: nobody knows."""
+def sentence(access: Stored | None, words: Words, *, told: Banner | None) -> str | None:
+    """Say whether the product may be used, and what comes next unless a banner has told it; None: nobody knows."""
     if access is None or access.body["since"] is None:
         return None
+    ahead = "" if told else _next(access.body, words)
     match access.body["access"]:
         case Access.FULL:
-            return words.say("Everything in your plan works.") + _next(access.body, words)
+            return words.say("Everything in your plan works.") + ahead
         case Access.LIMITED:
-            return words.say("Parts of your plan don’t work at the moment.") + _next(access.body, words)
+            return words.say("Parts of your plan don’t work at the moment.") + ahead
         case _:
             return words.say("Your access is off since %(day)s.", day=_day(words, access.body["since"]))
 

@@ -159,7 +159,7 @@ def tell(trouble: Trouble, *, return_url: str | None = None, way_on_url: str = "
 
     :param return_url: where the customer came from.    :param way_on_url: where the button leads.
     """
-    reference = g.get("request_id") if trouble.status >= 500 else None
+    reference = g.get("request_id") if trouble in (OURS, UNCLEAR) else None
     response = render(
         "portal/message.html",
         status=trouble.status,

@@ -62,11 +62,11 @@ def admit(runtime: Runtime, cookies: Cookies) -> Response | None:
     customer = _customer(runtime, session)
     if session is None or customer is None or not runtime.portal.is_live(session):
         return session_over(session.return_url if session else None)
+    g.visit = Visit(session=session, mine=Mine(runtime, session.customer_id), customer=customer)
     if request.method not in _READS and not is_own_form(session):
         log.warning("portal.foreign_form", route=request.url_rule.rule if request.url_rule else None)
         raise Forbidden
     runtime.portal.touch(session)
-    g.visit = Visit(session=session, mine=Mine(runtime, session.customer_id), customer=customer)
     return None
 
 

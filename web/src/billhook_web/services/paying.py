@@ -8,8 +8,20 @@ from datetime import datetime
 from enum import StrEnum
 
 from billhook.clock import Clock, pause
-from billhook.errors import Refused
-from billhook.model import Attempt, AttemptStatus, Invoice, InvoiceStatus, Payment, PaymentStatus, Ref
+from billhook.errors import NotFound, Refused
+from billhook.methods import PageKit, PagePayment, SupportsPageKit, SupportsPagePayment
+from billhook.model import (
+    Attempt,
+    AttemptStatus,
+    Decline,
+    DeclineClass,
+    Invoice,
+    InvoiceStatus,
+    Payment,
+    PaymentStatus,
+    Ref,
+)
+from billhook.money import Money
 from billhook.provider import SupportsCheckoutStatus
 from billhook_web.db import Database
 from billhook_web.services.collecting import open_attempt
@@ -34,11 +46,21 @@ class PayState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnPage:
+    """An open attempt that is paid on our own page, with the provider's form. ``amount``: what it takes."""
+
+    connection: str
+    session: str
+    amount: Money
+    kit: PageKit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PayView:
     """What a customer may see of an invoice: no ids of providers, no reason that is nobody's business.
 
     ``paid_at`` is when the newest payment that succeeded was made; None: none did, or only the engine knows of it.
-    ``awaits``: the newest attempt is a checkout whose outcome nobody has told us yet.
+    ``awaits``: the newest attempt is a checkout whose outcome nobody has told us yet. ``on_page``: it can be paid here.
     """
 
     state: PayState
@@ -46,6 +68,7 @@ class PayView:
     reason: str | None = None
     paid_at: datetime | None = None
     awaits: bool = False
+    on_page: OnPage | None = None
 
 
 class Paying:
@@ -79,6 +102,34 @@ class Paying:
             reason=reason,
             paid_at=max(received, default=None),
             awaits=bool(attempts) and attempts[-1].status is AttemptStatus.OPEN,
+            on_page=self._on_page(attempts) if state in (PayState.OPEN, PayState.FAILED) else None,
+        )
+
+    def page_payment(self, token: str) -> PagePayment:
+        """Ask the provider how the attempt stands that is paid on our page.
+
+        :raises NotFound: there is none (any more).    :raises ProviderError: the provider does not answer just now.
+        """
+        view = self.view(token)
+        wanted = view.on_page if view else None
+        provider = self._connections.provider(wanted.connection) if wanted else None
+        if wanted is None or not isinstance(provider, SupportsPagePayment):
+            raise NotFound("Nothing is to be paid on this page now.")
+        return self._ask(wanted.connection, lambda: provider.page_payment(wanted.session))
+
+    def _on_page(self, attempts: tuple[Attempt, ...]) -> OnPage | None:
+        attempt = open_attempt(attempts, now=self._clock.now())
+        connection = self._connections.get(attempt.connection) if attempt else None
+        provider: object = connection.provider if connection else None
+        if attempt is None or attempt.session is None or not isinstance(provider, SupportsPagePayment):
+            return None
+        if not isinstance(provider, SupportsPageKit):
+            return None
+        return OnPage(
+            connection=attempt.connection,
+            session=attempt.session,
+            amount=attempt.amount,
+            kit=provider.page_kit(),
         )
 
     def checkout(self, token: str) -> str | None:
@@ -162,8 +213,16 @@ def _state(invoice: Invoice, attempts: tuple[Attempt, ...]) -> PayState:
             return PayState.OPEN
 
 
+def words_of(decline: Decline | None) -> str | None:
+    """Return a decline's reason as it may be shown: nothing of stolen, lost and fraud."""
+    return None if decline is None or decline.sensitive else decline.message or None
+
+
+def needs_customer(decline: Decline | None) -> bool:
+    """Say whether the bank only wants the customer to confirm: the same method may then be taken again."""
+    return decline is not None and decline.kind is DeclineClass.AUTHENTICATION
+
+
 def _reason(payment: Payment | None) -> str | None:
     """Say why in the customer's words; a sensitive reason (stolen, lost, fraud) is nobody's business."""
-    if payment is None or payment.decline is None:
-        return None
-    return None if payment.decline.sensitive else payment.decline.message or None
+    return words_of(payment.decline) if payment else None

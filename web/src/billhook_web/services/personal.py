@@ -14,8 +14,9 @@ from billhook.events import Event, PaymentFailed
 from billhook.model import Address
 from billhook_web.stores.ledger import Statement
 
-PERSONAL: Final = ("name", "email", "tax_id", "locale", "timezone", "reason")
-"""Fields that are emptied wherever a fact has them; reasons are free text, which people write names into."""
+PERSONAL: Final = ("name", "email", "tax_id", "locale", "reason")
+"""Fields that are emptied wherever a fact has them; reasons are free text, which people write names into. The time zone
+stays: days of access are counted in it."""
 
 _OURS = re.compile(r"billhook_\w+|\w+_(invoice_id|invoice_number|customer_id)")
 

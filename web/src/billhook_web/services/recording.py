@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
-from billhook.effects import credit_note_of
 from billhook.events import (
     CreditNoteIssued,
     CustomerObserved,
@@ -24,44 +23,15 @@ from billhook.events import (
     SubscriptionEvent,
     fact_key,
 )
-from billhook.model import (
-    Attempt,
-    AttemptStatus,
-    Dispute,
-    Invoice,
-    Payment,
-    PaymentStatus,
-    Ref,
-    Refund,
-    Snapshot,
-)
-from billhook.money import Money
+from billhook.model import Ref, Snapshot
 from billhook.plugins import Registry
-from billhook.projections import (
-    check_amount,
-    project_credit_note,
-    project_customer,
-    project_dispute,
-    project_invoice,
-    project_mandate,
-    project_payment,
-    project_refund,
-    project_subscription,
-)
 from billhook_web.db import Tx, lock
-from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
+from billhook_web.services.connections import Connections
 from billhook_web.services.judging import Braced, Judge
 from billhook_web.services.personal import without_personal_data
+from billhook_web.services.projecting import Projector, attempt_of
 from billhook_web.stores import accounts, billing, inbox, ledger, outbox, told
-from billhook_web.stores.billing import Row
 from billhook_web.stores.ledger import About, Statement
-
-_ATTEMPT_AFTER = {
-    PaymentStatus.SUCCEEDED: AttemptStatus.SUCCEEDED,
-    PaymentStatus.FAILED: AttemptStatus.FAILED,
-    PaymentStatus.CANCELED: AttemptStatus.FAILED,
-    PaymentStatus.PROCESSING: AttemptStatus.PROCESSING,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +63,7 @@ class Recorder:
 
     def __init__(self, connections: Connections, registry: Registry, judge: Judge | None = None) -> None:
         self._connections = connections
+        self._projector = Projector(connections)
         self._registry = registry
         self._judge = judge
 
@@ -150,7 +121,7 @@ class Recorder:
     def recompute(self, tx: Tx, changed: Iterable[tuple[Event, About]], *, now: datetime) -> None:
         """Compute anew what facts of the ledger touch that were changed there; nothing happens because of it."""
         for fact, about in changed:
-            self._project(tx, fact, about, now=now)
+            self._projector.project(tx, fact, about, now=now)
 
     def _enter(
         self,
@@ -166,7 +137,7 @@ class Recorder:
             each for each in placed if ledger.add(tx, each.said, each.about, inbox_id=each.inbox_id, now=now)
         ]
         for each in _last_of_each(new):
-            self._project(tx, each.said.fact, each.about, now=now)
+            self._projector.project(tx, each.said.fact, each.about, now=now)
         effects = tuple(self._planned(tx, new, now=now)) if plan else ()
         if self._judge is not None:
             told = [(each.said.key, each.about) for each in new]
@@ -198,7 +169,7 @@ class Recorder:
         braced = self._judge.brace(tx, [about], now=now) if self._judge is not None else None
         if not ledger.tie(tx, str(payment), str(invoice)):
             return braced.effects if braced else ()
-        self._project_invoice(tx, invoice)
+        self._projector.project_invoice(tx, invoice)
         own = [fact for fact in ledger.about_payment(tx, str(payment)) if isinstance(fact, PaymentEvent)]
         snapshot = self._snapshot_of(tx, about)
         effects = tuple(effect for fact in own for effect in self._plan(tx, fact, snapshot, now=now))
@@ -255,189 +226,11 @@ class Recorder:
 
     def _invoice_named_by(self, tx: Tx, fact: Event) -> Ref | None:
         if isinstance(fact, PaymentEvent):
-            attempt = self._attempt_of(tx, [fact])
+            attempt = attempt_of(tx, [fact])
             return self._connections.invoice_of(fact.metadata) or (attempt.invoice if attempt else None)
         if isinstance(fact, CreditNoteIssued):
             return fact.invoice
         return fact.ref if isinstance(fact, InvoiceEvent) else None
-
-    def _attempt_of(self, tx: Tx, facts: Sequence[PaymentEvent]) -> Attempt | None:
-        """Find the try to collect that a payment came from: by our key on it, its checkout session, or its id."""
-        for fact in facts:
-            key = fact.metadata.get(ATTEMPT_KEY)
-            found = billing.get_attempt(tx, key) if key else None
-            if found is None and fact.session:
-                found = billing.attempt_by_session(tx, fact.ref.connection, fact.session)
-            if found is None:
-                found = billing.attempt_by_payment(tx, fact.ref)
-            if found is not None:
-                return found
-        return None
-
-    # --- projecting: what does it all amount to? -----------------------------------------------------------------
-
-    def _project(self, tx: Tx, fact: Event, about: About, *, now: datetime) -> None:
-        if isinstance(fact, CustomerObserved):
-            self._project_customer(tx, fact, now=now)
-        elif isinstance(fact, SubscriptionEvent):
-            self._project_subscription(tx, about)
-        elif isinstance(fact, MandateChanged):
-            self._project_mandate(tx, about)
-        elif about.payment is not None:
-            self._project_payment_of_invoice(tx, Ref.parse(about.payment))
-        elif about.invoice is not None:
-            self._project_invoice(tx, Ref.parse(about.invoice))
-
-    def _project_customer(self, tx: Tx, fact: CustomerObserved, *, now: datetime) -> None:
-        seen = [
-            each for each in ledger.about_subject(tx, str(fact.ref)) if isinstance(each, CustomerObserved)
-        ]
-        latest = project_customer(seen)
-        accounts.put_customer(tx, latest.customer_id, observed=accounts.fields_of(latest), now=now)
-        accounts.link(tx, latest.customer_id, latest.ref.connection, latest.ref.id)
-        for connection, provider_id in latest.provider_ids.items():
-            accounts.link(tx, latest.customer_id, connection, provider_id)
-
-    def _project_subscription(self, tx: Tx, about: About) -> None:
-        facts = [
-            each for each in ledger.about_subject(tx, about.subject) if isinstance(each, SubscriptionEvent)
-        ]
-        subscription = project_subscription(facts)
-        first = min(each.at for each in facts if each.at is not None)
-        row = Row(
-            customer_id=subscription.customer_id,
-            status=subscription.status,
-            at=subscription.started_at or first,
-            alias=subscription.external_id,
-        )
-        billing.subscriptions.put(tx, subscription.ref, subscription, row)
-
-    def _project_mandate(self, tx: Tx, about: About) -> None:
-        facts = [each for each in ledger.about_subject(tx, about.subject) if isinstance(each, MandateChanged)]
-        owners = (self._connections.customer_of(fact.metadata) for fact in facts)
-        mandate = project_mandate(facts, customer_id=next((owner for owner in owners if owner), None))
-        row = Row(
-            customer_id=mandate.customer_id,
-            status=mandate.status,
-            at=mandate.at,
-            alias=mandate.provider_customer,
-        )
-        billing.mandates.put(tx, mandate.ref, mandate, row)
-
-    def _project_payment_of_invoice(self, tx: Tx, payment: Ref) -> None:
-        """A payment, refund or dispute: with the invoice it is for, and with others that its facts name as well."""
-        invoices = ledger.invoices_of(tx, str(payment))
-        if not invoices:
-            self._project_payment(tx, payment, invoice=None)
-        lock(tx, (f"invoice/{invoice}" for invoice in invoices))
-        for invoice in invoices:
-            self._project_invoice(tx, Ref.parse(invoice))
-
-    def _project_invoice(self, tx: Tx, ref: Ref) -> None:
-        facts = ledger.about_invoice(tx, str(ref))
-        own = [fact for fact in facts if isinstance(fact, InvoiceEvent)]
-        bare = project_invoice(own)
-        named_by = sorted({fact.ref for fact in facts if isinstance(fact, PaymentEvent)})
-        paid_by = [each for each in named_by if ledger.invoices_of(tx, str(each))[:1] == [str(ref)]]
-        projected = [self._project_payment(tx, payment, invoice=(ref, bare)) for payment in paid_by]
-        self._project_credit_notes(tx, facts, bare)
-        invoice = project_invoice(own, [payment for payment in projected if payment is not None])
-        if invoice is None:
-            return
-        at = invoice.finalized_at or invoice.observed_at
-        assert at is not None  # noqa: S101 - it was computed from at least one dated fact
-        row = Row(customer_id=invoice.customer_id, status=invoice.payment_status, at=at)
-        billing.invoices.put(tx, ref, invoice, row)
-
-    def _project_credit_notes(self, tx: Tx, facts: Sequence[Event], invoice: Invoice | None) -> None:
-        issued = [fact for fact in facts if isinstance(fact, CreditNoteIssued)]
-        for ref in sorted({fact.ref for fact in issued}):
-            note = project_credit_note([fact for fact in issued if fact.ref == ref])
-            row = Row(
-                customer_id=invoice.customer_id if invoice else None,
-                status=note.refund_status or "issued",
-                at=note.at,
-                invoice=note.invoice,
-            )
-            billing.credit_notes.put(tx, ref, note, row)
-
-    def _project_payment(
-        self, tx: Tx, ref: Ref, *, invoice: tuple[Ref, Invoice | None] | None
-    ) -> Payment | None:
-        facts = ledger.about_payment(tx, str(ref))
-        own = [fact for fact in facts if isinstance(fact, PaymentEvent)]
-        owner, document = invoice or (None, None)
-        customer_id = document.customer_id if document else None
-        refunds = self._project_refunds(tx, facts, owner, customer_id)
-        disputes = self._project_disputes(tx, facts, owner, customer_id)
-        if not own:
-            return None
-        attempt = self._attempt_of(tx, own)
-        key = next((fact.metadata[ATTEMPT_KEY] for fact in own if fact.metadata.get(ATTEMPT_KEY)), None)
-        payment = project_payment(
-            own,
-            invoice=owner,
-            customer_id=customer_id,
-            key=key or (attempt.key if attempt else None),
-            refunds=refunds,
-            disputes=disputes,
-        )
-        payment = check_amount(payment, own, expected=_expected(attempt, document))
-        row = Row(customer_id=customer_id, status=payment.status, at=payment.at, invoice=owner)
-        billing.payments.put(tx, ref, payment, row)
-        self._note_on_attempt(tx, attempt, payment)
-        if customer_id is not None:
-            self._link_customer(tx, customer_id, own)
-        return payment
-
-    def _project_refunds(
-        self, tx: Tx, facts: Sequence[Event], owner: Ref | None, customer_id: str | None
-    ) -> list[Refund]:
-        changes = [fact for fact in facts if isinstance(fact, RefundChanged)]
-        refunds = []
-        for ref in sorted({fact.ref for fact in changes}):
-            mine = [fact for fact in changes if fact.ref == ref]
-            named = sorted({note for fact in mine if (note := _credit_note_named_by(fact))})
-            refund = project_refund(mine, credit_note=named[0] if named else None)
-            row = Row(
-                customer_id=customer_id,
-                status=refund.status,
-                at=refund.at,
-                invoice=owner,
-                payment=refund.payment,
-            )
-            billing.refunds.put(tx, ref, refund, row)
-            refunds.append(refund)
-        return refunds
-
-    def _project_disputes(
-        self, tx: Tx, facts: Sequence[Event], owner: Ref | None, customer_id: str | None
-    ) -> list[Dispute]:
-        changes = [fact for fact in facts if isinstance(fact, DisputeChanged)]
-        disputes = []
-        for ref in sorted({fact.ref for fact in changes}):
-            dispute = project_dispute([fact for fact in changes if fact.ref == ref])
-            row = Row(
-                customer_id=customer_id,
-                status=dispute.status,
-                at=dispute.at,
-                invoice=owner,
-                payment=dispute.payment,
-            )
-            billing.disputes.put(tx, ref, dispute, row)
-            disputes.append(dispute)
-        return disputes
-
-    def _note_on_attempt(self, tx: Tx, attempt: Attempt | None, payment: Payment) -> None:
-        status = _ATTEMPT_AFTER.get(payment.status)
-        if attempt is None or status is None or attempt.status is AttemptStatus.SUCCEEDED:
-            return
-        billing.put_attempt(tx, replace(attempt, status=status, payment=payment.ref))
-
-    def _link_customer(self, tx: Tx, customer_id: str, facts: Sequence[PaymentEvent]) -> None:
-        for fact in facts:
-            if fact.provider_customer:
-                accounts.link(tx, customer_id, fact.ref.connection, fact.provider_customer)
 
     # --- planning: what has to happen? ---------------------------------------------------------------------------
 
@@ -499,17 +292,3 @@ def _is_erased(tx: Tx, placed: _Placed) -> bool:
 
 def _without_personal_data(placed: _Placed) -> _Placed:
     return replace(placed, said=without_personal_data(placed.said), erased=True)
-
-
-def _credit_note_named_by(refund: RefundChanged) -> Ref | None:
-    """The credit note a refund was asked for by: named itself, or in the key we asked with."""
-    named = refund.metadata.get(CREDIT_NOTE_KEY)
-    key = refund.metadata.get(ATTEMPT_KEY, "")
-    return Ref.parse(named) if named else credit_note_of(key)
-
-
-def _expected(attempt: Attempt | None, invoice: Invoice | None) -> Money | None:
-    """What a payment should bring: what the attempt asked for, else what the invoice was for."""
-    if attempt is not None:
-        return attempt.amount
-    return Money(invoice.due, invoice.currency) if invoice is not None else None

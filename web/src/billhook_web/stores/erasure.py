@@ -80,18 +80,19 @@ def mark(tx: Tx, customer_id: str, *, now: datetime) -> None:
 
 
 def empty_customer(tx: Tx, customer_id: str, *, now: datetime) -> None:
-    """Empty the customer's row, but for the currency, unless the integrator registered them again since the mark."""
+    """Empty the customer's row, but for currency and time zone, unless the integrator registered them again since the mark."""
     this = (customers.c.id == customer_id, customers.c.erased_at == now)
     row = tx.execute(select(customers.c.given, customers.c.observed).where(*this)).one_or_none()
     if row is not None:
-        kept = {"given": _currency_of(row.given), "observed": _currency_of(row.observed)}
+        kept = {"given": _impersonal(row.given), "observed": _impersonal(row.observed)}
         tx.execute(update(customers).where(*this).values(**kept, name=None, email=None))
     syncs = tables.customer_syncs
     tx.execute(update(syncs).where(syncs.c.customer_id == customer_id).values(detail=None))
 
 
-def _currency_of(fields: str) -> str:
-    return json.dumps({name: value for name, value in json.loads(fields).items() if name == "currency"})
+def _impersonal(fields: str) -> str:
+    kept = ("currency", "timezone")  # amounts are in the one, days of access are counted in the other
+    return json.dumps({name: value for name, value in json.loads(fields).items() if name in kept})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
