@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import bench_access, machines, report
+from benchmarks.bench_access_engine import filled, pure, settle_due
 from benchmarks.bench_effects import carried_out
 from benchmarks.bench_inbox_size import new_database
 from benchmarks.bench_ingest import measure
@@ -53,6 +54,16 @@ def test_leases_are_verified_in_both_ways() -> None:
     measured = measure_leases(rounds=2, count=5)
     assert [len(values) for values in measured.values()] == [2, 2]
     assert all(min(values) >= 0 for values in measured.values())
+
+
+def test_the_due_customers_are_found_and_settled(postgres_server: str, postgres_url: str) -> None:
+    assert len(pure(rounds=1, seconds=0.01)) == 2
+    name = postgres_url.rpartition("/")[2].partition("?")[0] + "_access"
+    with filled(postgres_server, name, 300) as (runtime, clock):
+        count, finding, settling = settle_due(runtime, clock)
+    _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+    assert count == 3
+    assert min(finding, settling) > 0
 
 
 @pytest.mark.timeout(240)

@@ -134,12 +134,15 @@ def test_it_stays_up_with_every_address_it_prints_until_it_is_stopped() -> None:
         assert stage.api_key in paper.getvalue()
     pay_link, *_ = re.findall(r"/pay/(\S+)", paper.getvalue())
     assert answers.pop(pay_link) == 200
-    webhook_doors = {"lago": 405, "dodo": 405}  # they take POST only
+    portal_link, *_ = re.findall(r"/portal/enter/(\S+)", paper.getvalue())
+    assert answers.pop(portal_link) == 200
+    webhook_doors = {"lago": 405, "dodo": 405, "stripe": 405}  # they take POST only
     assert answers == {
         "v1": 404,
         "docs": 200,
         f"{stage.url}/sandbox/lago/_sandbox/": 200,
         f"{stage.url}/sandbox/dodo/_sandbox/": 200,
+        f"{stage.url}/sandbox/stripe/_sandbox/": 200,
         **webhook_doors,
     }
     assert "Stopped." in paper.getvalue()

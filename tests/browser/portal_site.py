@@ -30,7 +30,6 @@ from billhook_web.services.sweep import sweep
 from billhook_web.settings import read_configuration
 from billhook_web.stores import billing, schema
 
-
 NOW = Settings(debit_delay=timedelta())
 """Banks answer as soon as somebody looks at the clock, which only the tests do."""
 
@@ -119,14 +118,14 @@ class PortalSite:
 
 
 @contextmanager
-def portal_site(folder: Path) -> Iterator[PortalSite]:
+def portal_site(folder: Path, *, name: str = "portal") -> Iterator[PortalSite]:
     """Run it."""
     hosts: list[Any] = []
     with _listening(lambda environ, start: hosts[0](environ, start)) as url:
         sandbox = StripeSandbox(clock=SystemClock(), post=post_to(f"{url}/webhooks/stripe"), settings=NOW)
         with _listening(sandbox) as stripe_url:
             env = {
-                "BILLHOOK_DATABASE_URL": f"sqlite:///{folder / 'portal.sqlite3'}",
+                "BILLHOOK_DATABASE_URL": f"sqlite:///{folder / f'{name}.sqlite3'}",
                 "BILLHOOK_CONNECTIONS": "acme,stripe",
                 "BILLHOOK_PUBLIC_URL": url,
                 **{f"STRIPE_{name}": value for name, value in sandbox.environment(stripe_url).items()},

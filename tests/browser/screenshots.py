@@ -10,19 +10,22 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser import portal_states
+from tests.browser import method_pictures, portal_states
 from tests.browser.chromium import chromium_path
 from tests.browser.pay_states import STATES, Site, served
 from tests.browser.portal_pictures import PICTURES
-from tests.browser.portal_states import Portal
+from tests.browser.portal_site import portal_site
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / ".screenshots"
 WIDTHS = (1280, 390, 320)
 SCHEMES = ("light", "dark")
+S = TypeVar("S")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -34,8 +37,10 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
         served(Path(folder)) as site,
         portal_states.served(Path(folder)) as portal,
+        portal_site(Path(folder), name="methods") as methods,
         sync_playwright() as playwright,
     ):
+        method_pictures.prepare(methods)
         browser = playwright.chromium.launch(executable_path=chromium_path())
         problems = [
             problem
@@ -43,7 +48,8 @@ def main() -> int:
             for scheme in SCHEMES
             for problem in (
                 *take(browser, site, width, scheme, axe),
-                *take_portal(browser, portal, width, scheme, axe),
+                *take_each(browser, portal, PICTURES, width, scheme, axe),
+                *take_each(browser, methods, method_pictures.PICTURES, width, scheme, axe),
             )
         ]
         browser.close()
@@ -67,15 +73,17 @@ def take(browser: Browser, site: Site, width: int, scheme: str, axe: str | None)
     return problems
 
 
-def take_portal(browser: Browser, portal: Portal, width: int, scheme: str, axe: str | None) -> list[str]:
-    """Take all pictures of the portal in one width and colour scheme; return what is wrong with them."""
+def take_each(
+    browser: Browser, site: S, pictures: Mapping[str, Callable[[Page, S], None]], width: int, scheme: str, axe: str | None
+) -> list[str]:  # fmt: skip
+    """Take all pictures of a site in one width and colour scheme; return what is wrong with them."""
     problems = []
-    for name, shown in PICTURES.items():
+    for name, shown in pictures.items():
         context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=axe is not None
         )
         page = context.new_page()
-        shown(page, portal)
+        shown(page, site)
         page.screenshot(path=FOLDER / f"{name}-{width}-{scheme}.png", full_page=True)
         problems += [f"{name} {width} {scheme}: {what}" for what in wrong(page, axe)]
         context.close()

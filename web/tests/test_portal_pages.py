@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from billhook_web.portal.scope import Mine
 from billhook_web.portal.visiting import CSRF_HEADER, LARGEST_FORM
 from billhook_web.runtime import Runtime
 
+VENDOR = Path(__file__).resolve().parent.parent / "src" / "billhook_web" / "static" / "vendor"
 EVIL = '<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7*7 }}%(x)s'
 
 
@@ -304,3 +306,14 @@ def test_a_part_of_a_page_is_not_replaced_when_the_session_is_over(ada: Browser)
     ada.wait(hours=1)
     answer = ada.get("/portal/", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["HX-Refresh"]) == (401, "true")
+
+
+@pytest.mark.parametrize(("folder", "name"), [("htmx", "htmx.org"), ("inter", "@fontsource-variable/inter")])
+def test_vendored_files_are_those_that_were_published(folder: str, name: str) -> None:
+    vendor = VENDOR / folder
+    listed = dict(reversed(line.split("  ")) for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    assert set(listed) == {path.name for path in vendor.iterdir()} - {"SHA256SUMS", "VERSION"}
+    assert "LICENSE" in listed
+    for file, digest in listed.items():
+        assert hashlib.sha256((vendor / file).read_bytes()).hexdigest() == digest, file
+    assert re.fullmatch(rf"{re.escape(name)} \d+\.\d+\.\d+\n", (vendor / "VERSION").read_text())

@@ -82,6 +82,7 @@ def test_without_a_key_nothing_is_sealed_and_the_way_out_is_told() -> None:
         ("A" * 43, "repeats itself"),
         (f"{new_key()},c2hvcnQ", "not 32 bytes or more"),
     ],
+    ids=["words", "short", "repeated", "second short"],
 )
 def test_a_key_that_is_none_is_refused_at_start_up_without_showing_it(key: str, why: str) -> None:
     with pytest.raises(ConfigInvalid) as raised:

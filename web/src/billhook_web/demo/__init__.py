@@ -62,7 +62,7 @@ def run(
 
 def _tell(play: Play) -> bool:
     """Play every step; stop at one that cannot go on. Return whether all came out as told."""
-    engine, payment = (role.story.title for role in play.stage.cast.roles)
+    engine, payment = play.stage.cast.engine.story.title, play.stage.cast.payment.story.title
     told, started = play.telling, monotonic()
     told.title(
         f"Billhook: invoices of {engine} are collected through {payment}",
@@ -100,6 +100,7 @@ def _places(stage: Stage, pay_url: str) -> list[tuple[str, str]]:
         ("API", f"{stage.url}/api/v1"),
         ("API reference", f"{stage.url}/api/docs"),
         (f"Pay {_LAST_BILL}", pay_url),
+        *_portal(stage),
         *(
             (f"{role.story.title} sandbox", f"{stage.url}{role.mount}{role.story.page}")
             for role in stage.cast.roles
@@ -107,3 +108,11 @@ def _places(stage: Stage, pay_url: str) -> list[tuple[str, str]]:
         *((f"{role.story.title} webhooks", f"{stage.url}/webhooks/{role.name}") for role in stage.cast.roles),
         ("Log", str(stage.log_file)),
     ]
+
+
+def _portal(stage: Stage) -> list[tuple[str, str]]:
+    """Return a link into the portal where somebody keeps payment methods; it works once, for five minutes."""
+    if stage.runtime.methods.offered() is None:
+        return []
+    token = stage.runtime.portal.issue("acct_ada", page="payment-methods", return_url=None).token
+    return [("Portal (5 min)", f"{stage.url}/portal/enter/{token}")]

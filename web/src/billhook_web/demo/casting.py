@@ -40,18 +40,19 @@ class Role(Generic[S]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """Both roles."""
+    """Both roles, and the payment providers that only stand by: in the portal, customers keep payment methods there."""
 
     engine: Role[EngineStory]
     payment: Role[PaymentStory]
+    beside: tuple[Role[PaymentStory], ...] = ()
 
     @property
-    def roles(self) -> tuple[Role[EngineStory], Role[PaymentStory]]:
-        """Return both, the billing engine first."""
-        return self.engine, self.payment
+    def roles(self) -> tuple[Role[EngineStory | PaymentStory], ...]:
+        """Return everybody, the billing engine first, then who collects."""
+        return self.engine, self.payment, *self.beside
 
     def environment(self, url: str) -> dict[str, str]:
-        """Return what a host needs to be told to be connected to both."""
+        """Return what a host needs to be told to be connected to all."""
         env = {"BILLHOOK_CONNECTIONS": ",".join(role.name for role in self.roles)}
         for role in self.roles:
             fields: Mapping[str, str] = role.sandbox.environment(f"{url}{role.mount}")
@@ -68,7 +69,7 @@ def find_cast(installed: Iterable[Installed] | None, *, clock: Clock, url: str) 
     found = tuple(installed_plugins() if installed is None else installed)
     registry = load_plugins({plugin.name for plugin in found}, installed=found)
     engine: Role[EngineStory] | None = None
-    payment: Role[PaymentStory] | None = None
+    payments: list[Role[PaymentStory]] = []
     for state in registry.states():
         if state.status is not PluginStatus.ENABLED:
             continue
@@ -76,13 +77,13 @@ def find_cast(installed: Iterable[Installed] | None, *, clock: Clock, url: str) 
         match getattr(sandbox, "story", None):
             case EngineStory() as story if engine is None and sandbox is not None:
                 engine = Role(name=state.name, sandbox=sandbox, story=story)
-            case PaymentStory() as story if payment is None and sandbox is not None:
-                payment = Role(name=state.name, sandbox=sandbox, story=story)
+            case PaymentStory() as story if sandbox is not None:
+                payments.append(Role(name=state.name, sandbox=sandbox, story=story))
             case _:
                 pass
-    if engine is None or payment is None:
+    if engine is None or not payments:
         raise NobodyToPlay(_NOBODY.format(role="billing engine" if engine is None else "payment provider"))
-    return Cast(engine=engine, payment=payment)
+    return Cast(engine=engine, payment=payments[0], beside=tuple(payments[1:]))
 
 
 def mount_of(name: str) -> str:

@@ -6,7 +6,7 @@ same ledger. What had to *happen* because of it is not planned again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from billhook.errors import NotFound, PayloadInvalid
@@ -51,8 +51,9 @@ def rebuild(
     """
     deliveries = facts = unheard = 0
     with db.begin() as tx:
+        order = inbox.in_order_heard(tx)
         with shadow.hidden_behind_shadows(tx):
-            for heard in _all(tx):
+            for heard in _all(tx, order):
                 said = _meaning(connections, heard)
                 unheard += said is None
                 applied = recorder.enter(
@@ -74,10 +75,9 @@ def rebuild(
     return Rebuilt(deliveries=deliveries, facts=facts, unheard=unheard, differences=found)
 
 
-def _all(tx: Tx) -> Iterator[Heard]:
-    ids = inbox.in_order_heard(tx)
-    for start in range(0, len(ids), BATCH):
-        yield from inbox.heard(tx, ids[start : start + BATCH])
+def _all(tx: Tx, order: Sequence[int]) -> Iterator[Heard]:
+    for start in range(0, len(order), BATCH):
+        yield from inbox.heard(tx, order[start : start + BATCH])
 
 
 def _meaning(connections: Connections, heard: Heard) -> list[Statement] | None:

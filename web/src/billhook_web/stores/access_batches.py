@@ -24,7 +24,9 @@ def entries(tx: Tx, customer_ids: Sequence[str]) -> dict[str, list[Entry]]:
     t = facts.c
     columns = (t.id, t.invoice, t.body)
     queries = (
-        select(t.customer_id.label("owner"), *columns).where(t.customer_id.in_(customer_ids)),
+        select(t.customer_id.label("owner"), *columns).where(
+            t.customer_id.in_(customer_ids), t.invoice.is_(None), t.payment.is_(None)
+        ),  # whose an invoice or payment is, its projection says
         select(invoices.c.customer_id.label("owner"), *columns)
         .join(invoices, t.invoice == invoices.c.ref)
         .where(invoices.c.customer_id.in_(customer_ids)),

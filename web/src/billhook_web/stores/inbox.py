@@ -14,7 +14,7 @@ from sqlalchemy import and_, case, func, or_, select, update
 from billhook.provider import Delivery
 from billhook_web.db import Tx, skip_locked
 from billhook_web.stores.filtering import insert_new, narrowed
-from billhook_web.stores.tables import inbox
+from billhook_web.stores.tables import facts, inbox
 
 TOLD = "billhook.told"
 """The type of what came without a delivery: an answer to a question of ours."""
@@ -133,10 +133,18 @@ def add_told(tx: Tx, *, connection: str, key: str, told: str, now: datetime) -> 
 
 
 def in_order_heard(tx: Tx) -> Sequence[int]:
-    """List everything that was heard and understood, in the order in which it became known."""
+    """List everything that was heard and understood, in the order in which it became known.
+
+    What became known at one instant is in the order in which the ledger took it in.
+    """
     t = inbox.c
-    statement = select(t.id).where(t.status == InboxStatus.PROCESSED).order_by(t.processed_at, t.id)
-    return list(tx.execute(statement).scalars())
+    taken = (
+        select(facts.c.inbox_id, func.min(facts.c.id).label("first")).group_by(facts.c.inbox_id).subquery()
+    )
+    statement = (
+        select(t.id).outerjoin(taken, taken.c.inbox_id == t.id).where(t.status == InboxStatus.PROCESSED)
+    )
+    return list(tx.execute(statement.order_by(t.processed_at, taken.c.first, t.id)).scalars())
 
 
 def heard(tx: Tx, inbox_ids: Sequence[int]) -> Sequence[Heard]:

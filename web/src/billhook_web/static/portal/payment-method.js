@@ -15,7 +15,8 @@
 
   const busy = (on) => {
     button.toggleAttribute("disabled", on);
-    button.setAttribute("aria-busy", String(on));
+    if (on) button.setAttribute("aria-busy", "true");
+    else button.removeAttribute("aria-busy");
   };
 
   // Asks our server. A session that is over answers with a page: it is loaded, for it says how to come back.
