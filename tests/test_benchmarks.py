@@ -46,7 +46,7 @@ def test_an_inbox_is_filled_as_told(postgres_server: str, postgres_url: str) -> 
 
 def test_every_page_of_the_portal_is_made_and_weighed() -> None:
     costs = measure_portal(invoices=3, times=2)
-    assert [cost.page for cost in costs][0] == "/portal/"
+    assert costs[0].page == "/portal/"
     assert all(len(cost.milliseconds) == 2 and 0 < cost.own < cost.first_visit for cost in costs)
 
 

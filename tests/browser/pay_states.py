@@ -110,7 +110,11 @@ def served(folder: Path) -> Iterator[Site]:
     runtime = build_runtime(read_configuration(env), clock=VirtualClock(NOW), installed=())
     tables.metadata.create_all(runtime.db.engine)
     desk = Desk(
-        db=runtime.db, clock=runtime.clock, connections=runtime.connections, deliver=runtime.delivery.deliver
+        db=runtime.db,
+        clock=runtime.clock,
+        connections=runtime.connections,
+        deliver=runtime.delivery.deliver,
+        ask=runtime.breakers.ask,
     )
     app = Flask("billhook_web")
     app.register_blueprint(pay_blueprint(replace(runtime, paying=desk)))

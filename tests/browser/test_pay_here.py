@@ -78,9 +78,9 @@ def until(site: PortalSite, page: sync_api.Page, url: str, heading: str) -> None
 
 def test_a_card_pays(site: PortalSite, page: sync_api.Page) -> None:
     url = opened(site, page, "pays")
+    assert not page.get_by_role("button", name="with your bank").is_visible()
     pay(page, "4242 4242 4242 4242")
     until(site, page, url, "Paid, thank you")
-    assert not page.get_by_role("button", name="with your bank").is_visible()
     assert [each["amount"] for each in site.sandbox.charges if each["status"] == "succeeded"] == [4_900]
 
 

@@ -114,7 +114,12 @@ def test_days_are_counted_in_the_time_zone_of_the_call_or_of_the_customer(api) -
 
 
 def test_every_problem_of_policy_facts_and_instants_is_named_at_once(api) -> None:
-    facts = [invoice(), {**invoice(), "due_date": "2012-02-30", "amout": 1}, {"type": "invoice.finalised"}, 5]
+    facts = [
+        invoice(),
+        {**invoice(), "due_date": "2012-02-30", "amount_": 1},
+        {"type": "invoice.finalised"},
+        5,
+    ]
     rule = {"state": "x", "when": {"overdue_day": 5}, "access": "ful"}
     found = wrong(
         api,
@@ -126,13 +131,13 @@ def test_every_problem_of_policy_facts_and_instants_is_named_at_once(api) -> Non
     )
     assert set(found) == {
         "policy.rules[0].when.overdue_day", "policy.rules[0].access", "policy.age_form", "timezone",
-        "customers[0].facts[1].due_date", "customers[0].facts[1].amout", "customers[0].facts[2].type",
+        "customers[0].facts[1].due_date", "customers[0].facts[1].amount_", "customers[0].facts[2].type",
         "customers[0].facts[3]", "customers[1].id", "customers[1].zone", "customers[2].id", "customers[2].facts",
         "customers[3]", "at[0]", "at[2]", "dry_run",
     }  # fmt: skip
     assert found["policy.rules[0].when.overdue_day"]["did_you_mean"] == "overdue_days"
     assert found["policy.rules[0].access"]["allowed"] == ["full", "limited", "none"]
-    assert found["customers[0].facts[1].amout"]["did_you_mean"] == "amount"
+    assert found["customers[0].facts[1].amount_"]["did_you_mean"] == "amount"
     assert found["customers[0].facts[2].type"]["did_you_mean"] == "invoice.finalized"
     assert "invoice.finalized" in found["customers[0].facts[2].type"]["allowed"]
     assert found["dry_run"]["allowed"] == ["policy", "timezone", "customers", "at"]

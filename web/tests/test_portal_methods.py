@@ -100,6 +100,8 @@ def test_a_provider_that_is_down_is_said_and_the_rest_is_shown(shop: Shop, me: V
     assert answer.status_code == 200
     assert "Some payment methods are missing here" in answer.text
     assert "Visa ending 4242" in answer.text
+    assert me.get(f"{LIST}/keeps:pm_1/remove").status_code == 503  # it may well be there
+    assert me.get(f"{LIST}/other:pm_3/remove").status_code == 200
 
 
 def test_a_name_that_is_markup_is_only_text(shop: Shop, me: Visitor) -> None:

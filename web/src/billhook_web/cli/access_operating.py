@@ -149,7 +149,7 @@ def write_off(invoice: str, undo: bool, reason: str, as_json: bool) -> None:
     try:
         ref = Ref.parse(invoice)
     except ValueError as exc:
-        raise click.BadParameter(f"{invoice!r} is no invoice; write connection:id, as in lago:1a90…") from exc
+        raise click.BadParameter(f"{invoice!r} is no invoice; write connection:id, as in acme:1a90…") from exc
     with _managing() as runtime:
         do = runtime.exempting.reinstate if undo else runtime.exempting.write_off
         exempted = do(ref, by=actor(), reason=reason, note=_note(runtime))

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
 
 from billhook.errors import Conflict, NotFound, ProviderError, Refused, Temporary
-from billhook.methods import PageState, Setup
+from billhook.methods import PageKit, PageState, Setup
 from billhook.model import Ref
 from billhook_web.pages import protect, words
 from billhook_web.pages.places import METHODS
@@ -76,7 +76,7 @@ def _add_removing(portal: Blueprint, runtime: Runtime) -> None:
 
 def _ask_to_remove(runtime: Runtime, ref: str, *, status: int = 200) -> Response:
     wallet = runtime.methods.wallet(visit().mine.customer_id)
-    if not wallet.held and wallet.silent:
+    if ref.partition(":")[0] in wallet.silent:
         raise Temporary("the provider does not answer")
     held = wallet.get(ref)
     default = next((each for each in wallet.held if each.saved.default), None)
@@ -96,39 +96,7 @@ def _ask_to_remove(runtime: Runtime, ref: str, *, status: int = 200) -> Response
 def _add_adding(portal: Blueprint, runtime: Runtime) -> None:
     @portal.get("/payment-methods/new")
     def new_method() -> Response:
-        connection = runtime.methods.offered()
-        if connection is None:
-            raise NotFound("No payment method can be kept here.")
-        mine = visit().mine
-        wallet = runtime.methods.wallet(mine.customer_id)
-        if connection in wallet.silent:
-            raise Temporary(f"{connection} does not answer")
-        kit = runtime.methods.kit(connection)
-        replaced = _replaced(wallet, connection)
-        about = {
-            "settings": dict(kit.settings),
-            "mode": "setup",
-            "currency": visit().customer.currency or "EUR",
-            "locale": words().tag,
-            "form": _form(wallet),
-            "begin": url_for("portal.begin_method", connection=connection),
-            "replaces": str(replaced.ref) if replaced else "",
-        }
-        return show(
-            "portal/payment-method-add.html",
-            place=METHODS,
-            sources=kit.sources,
-            scripts=kit.scripts,
-            connection=connection,
-            about=about,
-            first=not [each for each in wallet.held if each.ref.connection == connection],
-            replaced=_named(replaced) if replaced else None,
-            debts=[
-                debt
-                for debt in (standing.owed(each, now=runtime.clock.now()) for each in mine.owed())
-                if debt.status == "failed"
-            ],
-        )
+        return _form_page(runtime)
 
     @portal.get("/payment-methods/added/<connection>/<setup>")
     def added_method(connection: str, setup: str) -> Response:
@@ -137,6 +105,44 @@ def _add_adding(portal: Blueprint, runtime: Runtime) -> None:
             clean = url_for("portal.added_method", connection=connection, setup=setup)
             return make_response(redirect(f"{clean}?{urlencode(kept)}", 303))
         return _added(runtime, connection, setup)
+
+
+def _form_page(runtime: Runtime) -> Response:
+    connection = runtime.methods.offered()
+    if connection is None:
+        raise NotFound("No payment method can be kept here.")
+    mine = visit().mine
+    wallet = runtime.methods.wallet(mine.customer_id)
+    if connection in wallet.silent:
+        raise Temporary(f"{connection} does not answer")
+    kit = runtime.methods.kit(connection)
+    replaced = _replaced(wallet, connection)
+    debts = [standing.owed(each, now=runtime.clock.now()) for each in mine.owed()]
+    about = _about_form(kit, connection, wallet, replaced)
+    return show(
+        "portal/payment-method-add.html",
+        place=METHODS,
+        sources=kit.sources,
+        scripts=kit.scripts,
+        connection=connection,
+        about=about,
+        first=not [each for each in wallet.held if each.ref.connection == connection],
+        replaced=_named(replaced) if replaced else None,
+        debts=[each for each in debts if each.status == "failed"],
+    )
+
+
+def _about_form(kit: PageKit, connection: str, wallet: Wallet, replaced: Held | None) -> dict[str, object]:
+    """Return what the page's script is told. Nothing of it is secret."""
+    return {
+        "settings": dict(kit.settings),
+        "mode": "setup",
+        "currency": visit().customer.currency or "EUR",
+        "locale": words().tag,
+        "form": _form(wallet),
+        "begin": url_for("portal.begin_method", connection=connection),
+        "replaces": str(replaced.ref) if replaced else "",
+    }
 
 
 def _added(runtime: Runtime, connection: str, setup: str) -> Response:

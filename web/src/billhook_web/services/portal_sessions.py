@@ -123,11 +123,8 @@ class PortalSessions:
         """
         now, session_token = self._clock.now(), self._new_token()
         with self._db.begin() as tx:
-            link = portal.link_of(tx, digest_of(token))
-            if link is None or not self.usable(link, browser=browser):
-                return None
-            first = portal.use_link(tx, link.digest, by=digest_of(browser), now=now)
-            if not first and link.used_by != digest_of(browser):
+            link = self._used_up(tx, digest_of(token), browser)
+            if link is None:
                 return None
             session = Session(
                 digest=digest_of(session_token),
@@ -142,6 +139,15 @@ class PortalSessions:
             if replaces is not None:
                 portal.end_session(tx, digest_of(replaces), now=now)
         return Begun(token=session_token, session=session, page=link.page)
+
+    def _used_up(self, tx: Tx, digest: str, browser: str) -> Link | None:
+        """Use a link up for this browser, or find that it did so just now; None: the link lets nobody in."""
+        portal.use_link(tx, digest, by=digest_of(browser), now=self._clock.now())
+        link = portal.link_of(
+            tx, digest
+        )  # read after it: of two at the same moment, the second sees the first
+        mine = link is not None and link.used_at is not None and self.usable(link, browser=browser)
+        return link if mine else None
 
     def find(self, token: str) -> Session | None:
         """Return the session with this token, also one that is over; None: it is not known."""

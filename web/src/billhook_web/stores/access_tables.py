@@ -25,7 +25,9 @@ access_decisions = Table(
         "settled_at", UTCDateTime, nullable=False
     ),  # up to here every change by the clock is in the history
     Column("next_change_at", UTCDateTime),
-    Column("fresh_until", UTCDateTime),  # from here on it reads differently (a day more), although nothing changed
+    Column(
+        "fresh_until", UTCDateTime
+    ),  # from here on it reads differently (a day more), although nothing changed
     Column("payer", String(255), index=True),  # who pays for this customer, if another does
     Column("block_changes", Integer, nullable=False, server_default="0"),
     Index("ix_access_decisions_policy", "policy"),

@@ -96,7 +96,9 @@ def _policies() -> None:
         sa.Column("by", sa.String(255), nullable=False),
         sa.Column("note", sa.Text()),
         sa.PrimaryKeyConstraint("id", name="pk_access_assignments"),
-        sa.ForeignKeyConstraint(["policy_id"], ["access_policies.id"], name="fk_access_assignments_policy_id"),
+        sa.ForeignKeyConstraint(
+            ["policy_id"], ["access_policies.id"], name="fk_access_assignments_policy_id"
+        ),
     )
     op.create_index("ix_access_assignments_customer_id", "access_assignments", ["customer_id"])
     op.create_index("ix_access_assignments_scope_id", "access_assignments", ["scope", "id"])
