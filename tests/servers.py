@@ -32,7 +32,7 @@ from sqlalchemy.exc import OperationalError
 NewDatabase = Callable[[], str]
 """Makes an empty PostgreSQL database and returns its SQLAlchemy URL."""
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(scope="session")

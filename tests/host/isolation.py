@@ -193,7 +193,7 @@ class Host:
             work.stop(timeout=3)
 
 
-def until(claim: Callable[[], bool], *, seconds: float = 8.0) -> None:
+def until(claim: Callable[[], bool], *, seconds: float = 45.0) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not claim():

@@ -261,25 +261,25 @@ def test_a_provider_that_hangs_does_not_keep_others_waiting(host: Host) -> None:
     gate = threading.Event()
 
     def waits() -> Ref:
-        gate.wait(40)
+        gate.wait(100)
         return Ref("bad", "cus_1")
 
     bad.does = waits
     with host.working():
         began = time.monotonic()
         host.put(*names)
-        assert time.monotonic() - began < 15
-        until(lambda: len(host.engine("good").customers) == 20, seconds=15)
+        assert time.monotonic() - began < 50
+        until(lambda: len(host.engine("good").customers) == 20)
         assert (bad.calls, host.runtime.breakers.running()["bad"]) == (4, 4), "half of eight threads"
         gate.set()
-        until(lambda: {row.status for row in host.effects("bad")} == {EffectStatus.DONE}, seconds=12)
+        until(lambda: {row.status for row in host.effects("bad")} == {EffectStatus.DONE})
     assert bad.calls == 20
     assert {row.attempts for row in host.effects("bad")} == {1}
 
 
 def test_an_operation_that_loops_is_interrupted_and_tried_again(tmp_path: Path) -> None:
     host = Host(tmp_path, time_limit=timedelta(seconds=0.7))
-    bad, stop = host.engine("bad"), time.monotonic() + 10
+    bad, stop = host.engine("bad"), time.monotonic() + 50
 
     def loops() -> None:
         while time.monotonic() < stop:
@@ -288,7 +288,7 @@ def test_an_operation_that_loops_is_interrupted_and_tried_again(tmp_path: Path) 
     bad.does = loops
     with host.working():
         host.put("acct_1")
-        until(lambda: host.effects("bad")[0].status is EffectStatus.UNKNOWN, seconds=6)
+        until(lambda: host.effects("bad")[0].status is EffectStatus.UNKNOWN)
         (effect,) = host.effects("bad")
         assert "TimeLimitExceeded" in (effect.error or "")
         bad.does = None
