@@ -69,8 +69,8 @@ class Processing:
     def _process(self, row: InboxRow) -> tuple[int, ...]:
         said, fetched = self._meaning(row)
         kept = told.merge(told.read(row.told, heard_at=row.received_at), fetched)
-        now = self._clock.now()
         with self._db.begin() as tx:
+            now = self._clock.now()  # not before: who waited for the database learned of it later
             applied = self._recorder.enter(
                 tx, [*said, *kept], now=row.received_at, inbox_id=row.id, known_at=now
             )

@@ -133,9 +133,10 @@ def add_told(tx: Tx, *, connection: str, key: str, told: str, now: datetime) -> 
 
 
 def in_order_heard(tx: Tx) -> Sequence[int]:
-    """List everything that was heard and understood, in the order in which it became known.
+    """List everything that was heard and understood, in the order in which the ledger took it in.
 
-    What became known at one instant is in the order in which the ledger took it in.
+    The clock does not say it: who waited for the database may be later than whoever read the clock after them. What
+    said nothing new comes last.
     """
     t = inbox.c
     taken = (
@@ -144,7 +145,9 @@ def in_order_heard(tx: Tx) -> Sequence[int]:
     statement = (
         select(t.id).outerjoin(taken, taken.c.inbox_id == t.id).where(t.status == InboxStatus.PROCESSED)
     )
-    return list(tx.execute(statement.order_by(t.processed_at, taken.c.first, t.id)).scalars())
+    return list(
+        tx.execute(statement.order_by(taken.c.first.is_(None), taken.c.first, t.processed_at, t.id)).scalars()
+    )
 
 
 def heard(tx: Tx, inbox_ids: Sequence[int]) -> Sequence[Heard]:
