@@ -267,6 +267,26 @@ def test_a_refund_lowers_what_is_due_with_it() -> None:
     assert facts[-1] == access.Refunded(at=day(4), payment="psp:pay_1", amount=2500, credited=True)
 
 
+def test_two_equal_refunds_of_one_instant_are_both_counted() -> None:
+    refunds = [
+        RefundChanged(
+            at=day(4),
+            ref=Ref("psp", f"ref_{number}"),
+            payment=PAYMENT,
+            status=RefundStatus.SUCCEEDED,
+            amount=Money(2500, "EUR"),
+        )
+        for number in (1, 2)
+    ]
+    facts = translate(finalized(), paid(day(1)), *refunds)
+    assert sum(fact.amount for fact in facts if isinstance(fact, access.Refunded)) == 5000
+
+
+def test_equal_steps_of_one_instant_are_both_counted() -> None:
+    views = [seen(T0, due=4000, paid=4000), seen(T0, due=0, paid=6000)]
+    assert balance(translate(finalized(), *views)) == 0
+
+
 def test_a_refund_that_failed_says_nothing() -> None:
     refund = RefundChanged(
         at=day(4), ref=Ref("psp", "ref_1"), payment=PAYMENT, status=RefundStatus.FAILED, amount=None

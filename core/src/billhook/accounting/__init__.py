@@ -90,7 +90,7 @@ def _of_invoices(entries: Iterable[Entry], payments: Mapping[Ref, Payment]) -> I
         document = Document.of(events)
         if document is None:
             continue
-        mine = [payments[ref] for ref, owner in owners.items() if owner == invoice and ref in payments]
+        mine = [payments[ref] for ref in sorted(owners) if owners[ref] == invoice and ref in payments]
         yield from document_facts(document, events, mine)
         for payment in mine:
             yield from payment_facts(payment, moves.get(payment.ref, ()), document)

@@ -106,10 +106,9 @@ def document_facts(
 def _amended(document: Document) -> Iterator[access.AccessFact]:
     """What is due changes by credit notes and corrections; the engine's newest sum says by how much."""
     amount = document.amount
-    for view in document.views:
+    for at, view in _last_views(document).items():
         stated = view.due + view.paid
         if stated != amount and view.status is not InvoiceStatus.VOIDED:
-            at = max(time_of(view), document.at)
             yield access.Amended(
                 type="invoice.adjusted", at=at, invoice=str(document.ref), amount=stated - amount
             )
@@ -170,16 +169,22 @@ def _paid_elsewhere(document: Document, payments: Sequence[Payment]) -> Iterator
 
 
 def _counts(document: Document, payments: Sequence[Payment]) -> list[tuple[datetime, int | None, int]]:
-    """List each moment the engine's count or ours changed; ours first where both did."""
-    points: list[tuple[datetime, int | None, int]] = [
-        (max(payment.at, document.at), None, payment.applied.minor)
-        for payment in payments
-        if counts(payment, document)
-    ]
-    for view in document.views:
-        whole = view.payment_status is PaymentStatus.SUCCEEDED
-        points.append((max(time_of(view), document.at), view.due + view.paid if whole else view.paid, 0))
-    return sorted(points, key=lambda point: (point[0], point[1] is not None))
+    """List each moment the engine's count (None: it did not) or ours changed, and by how much ours did."""
+    ours: dict[datetime, int] = {}
+    for payment in payments:
+        if counts(payment, document):
+            at = max(payment.at, document.at)
+            ours[at] = ours.get(at, 0) + payment.applied.minor
+    engine = {
+        at: view.due + view.paid if view.payment_status is PaymentStatus.SUCCEEDED else view.paid
+        for at, view in _last_views(document).items()
+    }
+    return [(at, engine.get(at), ours.get(at, 0)) for at in sorted({*ours, *engine})]
+
+
+def _last_views(document: Document) -> dict[datetime, InvoiceObserved]:
+    """Return the last view of each instant, from the invoice's own on: equal steps of one instant would be one fact."""
+    return {max(time_of(view), document.at): view for view in document.views}
 
 
 def counts(payment: Payment, document: Document) -> bool:

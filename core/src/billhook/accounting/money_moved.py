@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from billhook.access import facts as access
 from billhook.accounting.document import Document, counts
@@ -90,8 +91,12 @@ def _changed(
 
 
 def _refunds(payment: Payment, changes: Sequence[RefundChanged]) -> Iterator[access.AccessFact]:
-    """Each refund that went through. It is documented by a credit note, so what is due falls with it."""
+    """What was given back, by instant: equal refunds of one instant would be one fact.
+
+    A refund is documented by a credit note, so what is due falls with it.
+    """
     left = payment.applied.minor
+    given: dict[datetime, int] = {}
     for ref in dict.fromkeys(change.ref for change in changes):
         mine = [change for change in changes if change.ref == ref]
         done = [change for change in mine if change.status is RefundStatus.SUCCEEDED]
@@ -101,8 +106,10 @@ def _refunds(payment: Payment, changes: Sequence[RefundChanged]) -> Iterator[acc
         same = named is not None and named.currency == payment.applied.currency
         amount = min(left, named.minor) if named is not None and same else left
         left -= amount
+        given[time_of(done[0])] = given.get(time_of(done[0]), 0) + amount
+    for at, amount in given.items():
         if amount > 0:
-            yield access.Refunded(at=time_of(done[0]), payment=str(payment.ref), amount=amount, credited=True)
+            yield access.Refunded(at=at, payment=str(payment.ref), amount=amount, credited=True)
 
 
 def _disputes(payment: Payment, changes: Sequence[DisputeChanged]) -> Iterator[access.AccessFact]:
