@@ -199,8 +199,8 @@ class Recorder:
     def _place(self, tx: Tx, said: Iterable[Statement]) -> list[_Placed]:
         """Find what each statement is about, and lock that; take out what must not be known of an erased customer."""
         said = list(said)
-        payments = [_payment_of(each.fact) for each in said]
-        lock(tx, (f"payment/{payment}" for payment in payments if payment))
+        turns = (_serialised_by(each.fact) for each in said)
+        lock(tx, {turn for turn in turns if turn is not None})
         placed = [_Placed(said=each, about=self._about(tx, each.fact)) for each in said]
         lock(tx, (f"invoice/{each.about.invoice}" for each in placed if each.about.invoice))
         lock(tx, (f"customer/{each.about.customer_id}" for each in placed if each.about.customer_id))
@@ -266,10 +266,23 @@ def _last_of_each(entered: Sequence[_Placed]) -> list[_Placed]:
     last: dict[tuple[bool, str], _Placed] = {}
     for each in reversed(entered):
         about = each.about
-        alone = isinstance(each.said.fact, CustomerObserved | SubscriptionEvent | MandateChanged)
+        alone = _stands_alone(each.said.fact)
         thing = about.subject if alone else about.payment or about.invoice or about.subject
         last.setdefault((alone, thing), each)
     return list(reversed(last.values()))
+
+
+def _stands_alone(fact: Event) -> bool:
+    """Say whether a thing is computed from the facts about itself alone, with no payment or invoice it belongs to."""
+    return isinstance(fact, CustomerObserved | SubscriptionEvent | MandateChanged)
+
+
+def _serialised_by(fact: Event) -> str | None:
+    """Return what two facts at once must take turns for: each computes the same thing from all that is known of it."""
+    payment = _payment_of(fact)
+    if payment is not None:
+        return f"payment/{payment}"
+    return f"thing/{fact.ref}" if _stands_alone(fact) else None
 
 
 def _payment_of(fact: Event) -> Ref | None:
