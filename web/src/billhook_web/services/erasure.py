@@ -18,6 +18,7 @@ from billhook.clock import Clock
 from billhook.errors import NotFound
 from billhook_web.db import Database, Tx, lock
 from billhook_web.services.personal import without_personal_data
+from billhook_web.services.projecting import take_turns
 from billhook_web.services.recording import Recorder
 from billhook_web.stores import accounts, erasure, portal, retention
 from billhook_web.stores.erasure import Belongings, Clean
@@ -105,7 +106,7 @@ class Erasure:
     def _empty_ledger(self, mine: Belongings, now: datetime) -> int:
         with self._db.begin() as tx:
             changed = erasure.facts_to_change(tx, mine, without_personal_data)
-            lock(tx, (f"payment/{each.about.payment}" for each in changed if each.about.payment))
+            take_turns(tx, [each.fact for each in changed])
             lock(tx, (f"invoice/{each.about.invoice}" for each in changed if each.about.invoice))
             lock(tx, [f"customer/{mine.customer_id}"])
             for each in changed:

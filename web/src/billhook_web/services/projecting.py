@@ -6,7 +6,7 @@ they came does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -233,6 +233,31 @@ def attempt_of(tx: Tx, facts: Sequence[PaymentEvent]) -> Attempt | None:
         if found is not None:
             return found
     return None
+
+
+def take_turns(tx: Tx, facts: Iterable[Event]) -> None:
+    """Serialise what computes the same payment or thing: of two at once, the later must see what the earlier wrote."""
+    turns = (_turn_of(fact) for fact in facts)
+    lock(tx, {turn for turn in turns if turn is not None})
+
+
+def _turn_of(fact: Event) -> str | None:
+    payment = payment_of(fact)
+    if payment is not None:
+        return f"payment/{payment}"
+    return f"thing/{fact.ref}" if stands_alone(fact) else None
+
+
+def stands_alone(fact: Event) -> bool:
+    """Say whether what it is about is computed from its own facts alone, and belongs to no payment or invoice."""
+    return isinstance(fact, CustomerObserved | SubscriptionEvent | MandateChanged)
+
+
+def payment_of(fact: Event) -> Ref | None:
+    """Return the payment a fact belongs to: itself, or the one that is refunded or disputed."""
+    if isinstance(fact, PaymentEvent):
+        return fact.ref
+    return fact.payment if isinstance(fact, RefundChanged | DisputeChanged) else None
 
 
 def _credit_note_named_by(refund: RefundChanged) -> Ref | None:

@@ -13,14 +13,10 @@ from hashlib import sha256
 
 from billhook.events import (
     CreditNoteIssued,
-    CustomerObserved,
-    DisputeChanged,
     Event,
     InvoiceEvent,
     MandateChanged,
     PaymentEvent,
-    RefundChanged,
-    SubscriptionEvent,
     fact_key,
 )
 from billhook.model import Ref, Snapshot
@@ -29,7 +25,7 @@ from billhook_web.db import Tx, lock
 from billhook_web.services.connections import Connections
 from billhook_web.services.judging import Braced, Judge
 from billhook_web.services.personal import without_personal_data
-from billhook_web.services.projecting import Projector, attempt_of
+from billhook_web.services.projecting import Projector, attempt_of, payment_of, stands_alone, take_turns
 from billhook_web.stores import accounts, billing, inbox, ledger, outbox, told
 from billhook_web.stores.ledger import About, Statement
 
@@ -199,8 +195,7 @@ class Recorder:
     def _place(self, tx: Tx, said: Iterable[Statement]) -> list[_Placed]:
         """Find what each statement is about, and lock that; take out what must not be known of an erased customer."""
         said = list(said)
-        turns = (_serialised_by(each.fact) for each in said)
-        lock(tx, {turn for turn in turns if turn is not None})
+        take_turns(tx, [each.fact for each in said])
         placed = [_Placed(said=each, about=self._about(tx, each.fact)) for each in said]
         lock(tx, (f"invoice/{each.about.invoice}" for each in placed if each.about.invoice))
         lock(tx, (f"customer/{each.about.customer_id}" for each in placed if each.about.customer_id))
@@ -215,7 +210,7 @@ class Recorder:
         customer_id = getattr(fact, "customer_id", None) or (known.customer_id if known else None)
         if isinstance(fact, MandateChanged):
             customer_id = self._connections.customer_of(fact.metadata)
-        payment = _payment_of(fact)
+        payment = payment_of(fact)
         return About(
             subject=str(ref),
             connection=ref.connection,
@@ -266,30 +261,10 @@ def _last_of_each(entered: Sequence[_Placed]) -> list[_Placed]:
     last: dict[tuple[bool, str], _Placed] = {}
     for each in reversed(entered):
         about = each.about
-        alone = _stands_alone(each.said.fact)
+        alone = stands_alone(each.said.fact)
         thing = about.subject if alone else about.payment or about.invoice or about.subject
         last.setdefault((alone, thing), each)
     return list(reversed(last.values()))
-
-
-def _stands_alone(fact: Event) -> bool:
-    """Say whether a thing is computed from the facts about itself alone, with no payment or invoice it belongs to."""
-    return isinstance(fact, CustomerObserved | SubscriptionEvent | MandateChanged)
-
-
-def _serialised_by(fact: Event) -> str | None:
-    """Return what two facts at once must take turns for: each computes the same thing from all that is known of it."""
-    payment = _payment_of(fact)
-    if payment is not None:
-        return f"payment/{payment}"
-    return f"thing/{fact.ref}" if _stands_alone(fact) else None
-
-
-def _payment_of(fact: Event) -> Ref | None:
-    """The payment a fact belongs to: itself, or the one that is refunded or disputed."""
-    if isinstance(fact, PaymentEvent):
-        return fact.ref
-    return fact.payment if isinstance(fact, RefundChanged | DisputeChanged) else None
 
 
 def _is_erased(tx: Tx, placed: _Placed) -> bool:
