@@ -1,6 +1,6 @@
 # Needs python3 (3.11 or newer), git and make; everything else is fetched into this checkout.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test check style layers dependencies types rules chaos bench screenshots clean
+.PHONY: help bootstrap demo test retest check style layers dependencies types rules chaos bench screenshots clean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -16,6 +16,9 @@ demo: bootstrap ## Play the whole story against local sandboxes, then stay up
 
 test: bootstrap ## Run every test on all cores (at most four)
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 $(PYTEST_ARGS)
+
+retest: bootstrap ## Run what failed last time once more, one after the other
+	@$(BIN)/pytest -q --last-failed --last-failed-no-failures none $(PYTEST_ARGS)
 
 check: style layers dependencies types rules ## Style, layers, dependencies, types, house rules (-k: do not stop at the first)
 
