@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import or_, select, tuple_, update
+from sqlalchemy import BindParameter, bindparam, or_, select, tuple_, update
 
 from billhook.model import Address, Customer
 from billhook_web.db import Tx
@@ -18,6 +18,17 @@ from billhook_web.stores.tables import api_keys, customer_links, customer_syncs,
 
 Fields = Mapping[str, Any]
 """A customer's fields as plain JSON; ``address`` is a mapping. A key that is absent was never said."""
+
+# What is asked for with every fact is built once: building a statement takes SQLAlchemy longer than running it.
+_these: BindParameter[Any] = bindparam("of", expanding=True)
+_ONE = select(customers).where(customers.c.id == bindparam("of"))
+_ERASED = select(customers.c.id).where(customers.c.erased_at.is_not(None)).limit(1)
+_LINKS = select(customer_links).where(customer_links.c.customer_id.in_(_these))
+_SYNCS = (
+    select(customer_syncs)
+    .where(customer_syncs.c.customer_id.in_(_these))
+    .order_by(customer_syncs.c.connection)
+)
 
 
 class SyncStatus(StrEnum):
@@ -56,7 +67,7 @@ class CustomerRow:
 
 def get_customer(tx: Tx, customer_id: str) -> CustomerRow | None:
     """Return a customer with the state of its syncs."""
-    row = tx.execute(select(customers).where(customers.c.id == customer_id)).one_or_none()
+    row = tx.execute(_ONE, {"of": customer_id}).one_or_none()
     return None if row is None else _with_links(tx, [row])[0]
 
 
@@ -111,12 +122,26 @@ def put_customer(
         "observed": json.dumps(seen, sort_keys=True),
         "name": merged.get("name"),
         "email": merged.get("email"),
+        "email_key": email_key(merged.get("email") or "") or None,
         "version": version,
         "updated_at": now,
         "erased_at": None if given is not None else row.erased_at,
     }
     tx.execute(update(customers).where(customers.c.id == customer_id).values(**values))
     return int(version)
+
+
+def email_key(email: str) -> str:
+    """Return an e-mail address as it is compared: capitals make no difference."""
+    return email.strip().lower()
+
+
+def with_email(tx: Tx, email: str, *, limit: int) -> Sequence[str]:
+    """Return the ids of customers with this e-mail address, the oldest first; an erased one has none."""
+    t = customers.c
+    same = or_(t.email_key == email_key(email), t.email == email)  # a row of the version before has no key
+    statement = select(t.id).where(same, t.erased_at.is_(None)).order_by(t.created_at, t.id).limit(limit)
+    return tx.execute(statement).scalars().all()
 
 
 def existing(tx: Tx, customer_ids: Sequence[str]) -> set[str]:
@@ -128,10 +153,7 @@ def existing(tx: Tx, customer_ids: Sequence[str]) -> set[str]:
 
 def any_erased(tx: Tx) -> bool:
     """Say whether there is a customer whose personal data was erased."""
-    return (
-        tx.execute(select(customers.c.id).where(customers.c.erased_at.is_not(None)).limit(1)).first()
-        is not None
-    )
+    return tx.execute(_ERASED).first() is not None
 
 
 def is_erased(
@@ -156,8 +178,8 @@ def merge(given: Fields, observed: Fields) -> dict[str, Any]:
 
 def link(tx: Tx, customer_id: str, connection: str, provider_id: str) -> None:
     """Remember a customer's id at a provider; the first one stays."""
-    statement = insert_new(tx, customer_links)
-    tx.execute(statement.values(customer_id=customer_id, connection=connection, provider_id=provider_id))
+    row = {"customer_id": customer_id, "connection": connection, "provider_id": provider_id}
+    tx.execute(insert_new(tx, customer_links), row)
 
 
 def put_sync(tx: Tx, customer_id: str, sync: Sync) -> None:
@@ -176,11 +198,10 @@ def put_sync(tx: Tx, customer_id: str, sync: Sync) -> None:
 def _with_links(tx: Tx, rows: Sequence[Any]) -> list[CustomerRow]:
     ids = [row.id for row in rows]
     links: dict[str, dict[str, str]] = {}
-    for link_row in tx.execute(select(customer_links).where(customer_links.c.customer_id.in_(ids))):
+    for link_row in tx.execute(_LINKS, {"of": ids}):
         links.setdefault(link_row.customer_id, {})[link_row.connection] = link_row.provider_id
     syncs: dict[str, list[Sync]] = {}
-    statement = select(customer_syncs).where(customer_syncs.c.customer_id.in_(ids))
-    for row in tx.execute(statement.order_by(customer_syncs.c.connection)):
+    for row in tx.execute(_SYNCS, {"of": ids}):
         values = {**row._mapping, "status": SyncStatus(row.status)}
         syncs.setdefault(values.pop("customer_id"), []).append(Sync(**values))
     return [_customer_row(row, links.get(row.id, {}), syncs.get(row.id, [])) for row in rows]

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from operator import eq, ge, lt
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
 from billhook.provider import Delivery
 from billhook_web.db import Tx, skip_locked
@@ -73,7 +74,8 @@ def add(tx: Tx, *, connection: str, delivery: Delivery, body: bytes, now: dateti
     return tx.execute(statement.returning(inbox.c.id)).scalar_one_or_none()
 
 
-def _claimable(now: datetime) -> Any:
+def _claimable() -> Any:
+    now = bindparam("now", type_=inbox.c.due_at.type)
     return and_(
         inbox.c.status == InboxStatus.RECEIVED,
         inbox.c.due_at <= now,
@@ -97,22 +99,21 @@ class Heard:
 
 def claim(tx: Tx, inbox_id: int, *, now: datetime, lease: timedelta) -> InboxRow | None:
     """Take a delivery for processing until the lease ends; None when it is done, not due or taken."""
-    statement = (
-        update(inbox)
-        .where(inbox.c.id == inbox_id, _claimable(now))
-        .values(leased_until=now + lease, attempts=inbox.c.attempts + 1)
-        .returning(*_COLUMNS)
-    )
-    row = tx.execute(statement).one_or_none()
+    row = tx.execute(_claim(), {"of": inbox_id, "now": now, "until": now + lease}).one_or_none()
     return None if row is None else _row(row)
+
+
+@cache  # built once: building a statement takes SQLAlchemy longer than running it
+def _claim() -> Any:
+    values = {"leased_until": bindparam("until"), "attempts": inbox.c.attempts + 1}
+    theirs = (inbox.c.id == bindparam("of"), _claimable())
+    return update(inbox).where(*theirs).values(**values).returning(*_COLUMNS)
 
 
 def due(tx: Tx, *, now: datetime, limit: int) -> list[tuple[int, datetime]]:
     """List deliveries that wait to be processed, and since when: never woken, or left by a process that died."""
-    statement = (
-        select(inbox.c.id, inbox.c.due_at).where(_claimable(now)).order_by(inbox.c.due_at).limit(limit)
-    )
-    return [(row.id, row.due_at) for row in tx.execute(skip_locked(statement, tx))]
+    statement = select(inbox.c.id, inbox.c.due_at).where(_claimable()).order_by(inbox.c.due_at).limit(limit)
+    return [(row.id, row.due_at) for row in tx.execute(skip_locked(statement, tx), {"now": now})]
 
 
 def add_told(tx: Tx, *, connection: str, key: str, told: str, now: datetime) -> int | None:

@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import BindParameter, Select, bindparam, func, or_, select, update
 
 from billhook.events import Event, dated, fact_key, from_json, to_json
 from billhook.projections.order import order
 from billhook_web.db import Tx
 from billhook_web.stores.filtering import insert_new
 from billhook_web.stores.tables import facts
+
+# What is asked for with every fact is built once: building a statement takes SQLAlchemy longer than running it.
+_of: BindParameter[Any] = bindparam("of")
+_named = (facts.c.subject == _of, facts.c.payment == _of, facts.c.invoice.is_not(None))
+_bodies = select(facts.c.body).order_by(facts.c.id)
+_KNOWN = select(facts.c.key).where(facts.c.key.in_(bindparam("of", expanding=True)))
+_now = bindparam("now", type_=facts.c.seen_at.type)
+_HEARD_AGAIN = update(facts).where(facts.c.key == _of, facts.c.seen_at < _now).values(seen_at=_now)
+_HEARD_AT = select(func.max(facts.c.seen_at)).where(facts.c.subject == _of)
+_INVOICES_NAMED = select(facts.c.invoice).where(*_named).distinct()
+_NAMING_INVOICES = select(facts.c.invoice, facts.c.body).where(*_named)
+_ABOUT_SUBJECT = _bodies.where(facts.c.subject == _of)
+_ABOUT_PAYMENT = _bodies.where(or_(facts.c.payment == _of, facts.c.subject == _of))
+_ABOUT_INVOICE = _bodies.where(or_(facts.c.invoice == _of, facts.c.subject == _of))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,29 +57,29 @@ class Statement:
 
 def add(tx: Tx, said: Statement, about: About, *, inbox_id: int | None, now: datetime) -> bool:
     """Enter a fact; False when it is there already, and then it was heard again now."""
-    key, event = said.key, said.fact
-    statement = insert_new(tx, facts).values(
-        key=key,
-        type=event.type,
-        at=event.at,
-        seen_at=now,
-        connection=about.connection,
-        subject=about.subject,
-        payment=about.payment,
-        invoice=about.invoice,
-        customer_id=about.customer_id,
-        inbox_id=inbox_id,
-        body=to_json(event),
-    )
-    if tx.execute(statement.returning(facts.c.id)).scalar_one_or_none() is not None:
+    event = said.fact
+    row = {
+        "key": said.key,
+        "type": event.type,
+        "at": event.at,
+        "seen_at": now,
+        "connection": about.connection,
+        "subject": about.subject,
+        "payment": about.payment,
+        "invoice": about.invoice,
+        "customer_id": about.customer_id,
+        "inbox_id": inbox_id,
+        "body": to_json(event),
+    }
+    if tx.execute(insert_new(tx, facts, "id"), row).scalar_one_or_none() is not None:
         return True
-    tx.execute(update(facts).where(facts.c.key == key, facts.c.seen_at < now).values(seen_at=now))
+    tx.execute(_HEARD_AGAIN, {"of": said.key, "now": now})
     return False
 
 
 def known(tx: Tx, keys: Sequence[str]) -> set[str]:
     """Return which of these facts are in the ledger."""
-    return set(tx.execute(select(facts.c.key).where(facts.c.key.in_(keys))).scalars())
+    return set(tx.execute(_KNOWN, {"of": keys}).scalars())
 
 
 def called(tx: Tx, keys: Sequence[str]) -> dict[str, Event]:
@@ -84,18 +99,17 @@ def invoices_of(tx: Tx, payment: str) -> Sequence[str]:
 
     The one that the earliest fact names comes first, whatever order they came in.
     """
-    named = (facts.c.subject == payment, facts.c.payment == payment, facts.c.invoice.is_not(None))
-    found = list(tx.execute(select(facts.c.invoice).where(*named).distinct()).scalars())
+    found = list(tx.execute(_INVOICES_NAMED, {"of": payment}).scalars())
     if len(found) <= 1:
         return found
-    rows = tx.execute(select(facts.c.invoice, facts.c.body).where(*named))
+    rows = tx.execute(_NAMING_INVOICES, {"of": payment})
     said = sorted(((from_json(row.body), row.invoice) for row in rows), key=lambda each: order(each[0]))
     return list(dict.fromkeys(invoice for _, invoice in said))
 
 
 def about_subject(tx: Tx, subject: str) -> Sequence[Event]:
     """Return every fact about one thing."""
-    return _events(tx, facts.c.subject == subject)
+    return _events(tx, _ABOUT_SUBJECT, subject)
 
 
 def about_subjects(tx: Tx, subjects: Sequence[str]) -> dict[str, list[Event]]:
@@ -109,16 +123,16 @@ def about_subjects(tx: Tx, subjects: Sequence[str]) -> dict[str, list[Event]]:
 
 def about_payment(tx: Tx, payment: str) -> Sequence[Event]:
     """Return every fact about a payment, its refunds and its disputes."""
-    return _events(tx, or_(facts.c.payment == payment, facts.c.subject == payment))
+    return _events(tx, _ABOUT_PAYMENT, payment)
 
 
 def about_invoice(tx: Tx, invoice: str) -> Sequence[Event]:
     """Return every fact that names the invoice: its own, its credit notes', its payments'."""
-    return _events(tx, or_(facts.c.invoice == invoice, facts.c.subject == invoice))
+    return _events(tx, _ABOUT_INVOICE, invoice)
 
 
-def _events(tx: Tx, condition: object) -> Sequence[Event]:
-    rows = tx.execute(select(facts.c.body).where(condition).order_by(facts.c.id))  # type: ignore[arg-type]  # a column expression
+def _events(tx: Tx, statement: Select[Any], of: str) -> Sequence[Event]:
+    rows = tx.execute(statement, {"of": of})
     return [from_json(body) for body in rows.scalars()]
 
 
@@ -134,8 +148,7 @@ def of_deliveries(tx: Tx, inbox_ids: Sequence[int]) -> dict[int, list[Statement]
 
 def heard_at(tx: Tx, subject: str) -> datetime | None:
     """Return when we last heard about a thing, new or not, by our own clock."""
-    statement = select(func.max(facts.c.seen_at)).where(facts.c.subject == subject)
-    heard: datetime | None = tx.execute(statement).scalar_one()
+    heard: datetime | None = tx.execute(_HEARD_AT, {"of": subject}).scalar_one()
     return heard
 
 

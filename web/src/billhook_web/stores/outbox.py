@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from operator import eq, ge, lt
 from typing import Any
 
-from sqlalchemy import and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, case, exists, func, insert, or_, select, update
 
 from billhook.effects import Effect, from_json, to_json
 from billhook_web.db import Tx, skip_locked
@@ -29,6 +30,10 @@ class EffectStatus(StrEnum):
 
 
 OPEN = (EffectStatus.PENDING, EffectStatus.RUNNING, EffectStatus.UNKNOWN)
+# What runs with every effect is built once: building a statement takes SQLAlchemy longer than running it.
+_NOW = bindparam("now", type_=effects.c.due_at.type)
+_BY_ID = update(effects).where(effects.c.id == bindparam("of"))
+_NOTE = insert(effect_attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,28 +74,28 @@ def subject_of(effect: Effect) -> str:
 
 def add(tx: Tx, effect: Effect, *, now: datetime) -> int | None:
     """Plan an effect; None when it was planned before."""
-    statement = insert_new(tx, effects).values(
-        key=effect.key,
-        kind=effect.kind,
-        lane=effect.lane,
-        subject=subject_of(effect),
-        body=to_json(effect),
-        status=EffectStatus.PENDING,
-        due_at=max(now, effect.not_before or now),
-        created_at=now,
-    )
-    return tx.execute(statement.returning(effects.c.id)).scalar_one_or_none()
+    row = {
+        "key": effect.key,
+        "kind": effect.kind,
+        "lane": effect.lane,
+        "subject": subject_of(effect),
+        "body": to_json(effect),
+        "status": EffectStatus.PENDING,
+        "due_at": max(now, effect.not_before or now),
+        "created_at": now,
+    }
+    return tx.execute(insert_new(tx, effects, "id"), row).scalar_one_or_none()
 
 
-def _claimable(now: datetime) -> Any:
+def _claimable() -> Any:
     earlier = effects.alias("earlier")
     blocked = exists().where(
         earlier.c.lane == effects.c.lane, earlier.c.id < effects.c.id, earlier.c.status.in_(OPEN)
     )
     return and_(
         effects.c.status.in_(OPEN),
-        effects.c.due_at <= now,
-        or_(effects.c.leased_until.is_(None), effects.c.leased_until <= now),
+        effects.c.due_at <= _NOW,
+        or_(effects.c.leased_until.is_(None), effects.c.leased_until <= _NOW),
         ~blocked,
     )
 
@@ -100,37 +105,40 @@ def claim(tx: Tx, effect_id: int, *, now: datetime, lease: timedelta) -> EffectR
 
     One that still runs was left by a process that died: nobody knows how far that came.
     """
+    row = tx.execute(_claim(), {"of": effect_id, "now": now, "until": now + lease}).one_or_none()
+    return None if row is None else _row(row)
+
+
+@cache
+def _claim() -> Any:
     since = effects.c.unknown_since
     left_behind = effects.c.status == EffectStatus.RUNNING
     values = {
-        "leased_until": now + lease,
+        "leased_until": bindparam("until"),
         "attempts": effects.c.attempts + 1,
         "status": EffectStatus.RUNNING,
-        "unknown_since": case((left_behind, func.coalesce(since, now)), else_=since),
+        "unknown_since": case((left_behind, func.coalesce(since, _NOW)), else_=since),
     }
-    statement = (
-        update(effects)
-        .where(effects.c.id == effect_id, _claimable(now))
-        .values(**values)
-        .returning(*_COLUMNS)
-    )
-    row = tx.execute(statement).one_or_none()
-    return None if row is None else _row(row)
+    theirs = (effects.c.id == bindparam("of"), _claimable())
+    return update(effects).where(*theirs).values(**values).returning(*_COLUMNS)
 
 
 def due(tx: Tx, *, now: datetime, limit: int) -> list[tuple[int, datetime]]:
     """List effects whose time has come, and when it came: never woken, to be tried again, or left by a dead process."""
-    statement = select(effects.c.id, effects.c.due_at).where(_claimable(now))
+    statement = select(effects.c.id, effects.c.due_at).where(_claimable())
     statement = statement.order_by(effects.c.due_at).limit(limit)
-    return [(row.id, row.due_at) for row in tx.execute(skip_locked(statement, tx))]
+    return [(row.id, row.due_at) for row in tx.execute(skip_locked(statement, tx), {"now": now})]
 
 
 def next_in_lane(tx: Tx, lane: str, *, now: datetime) -> int | None:
     """Return the effect whose turn it is in a lane, if it is due."""
-    statement = (
-        select(effects.c.id).where(effects.c.lane == lane, _claimable(now)).order_by(effects.c.id).limit(1)
-    )
-    return tx.execute(statement).scalar_one_or_none()
+    return tx.execute(_next_in_lane(), {"of": lane, "now": now}).scalar_one_or_none()
+
+
+@cache
+def _next_in_lane() -> Any:
+    theirs = (effects.c.lane == bindparam("of"), _claimable())
+    return select(effects.c.id).where(*theirs).order_by(effects.c.id).limit(1)
 
 
 def finish(
@@ -144,7 +152,7 @@ def finish(
 ) -> None:
     """Close an effect as done, superseded or dead: its outcome is known now."""
     values = {"status": status, "leased_until": None, "finished_at": now, "note": note, "error": error}
-    tx.execute(update(effects).where(effects.c.id == effect_id).values(unknown_since=None, **values))
+    tx.execute(_BY_ID, {"of": effect_id, "unknown_since": None, **values})
 
 
 def give_up(tx: Tx, effect_id: int, *, now: datetime, error: str, unknown: bool) -> None:
@@ -247,7 +255,7 @@ def note_attempt(
         "outcome": outcome,
         "detail": detail,
     }
-    tx.execute(insert(effect_attempts).values(**values))
+    tx.execute(_NOTE, values)
 
 
 def attempts_of(tx: Tx, effect_id: int) -> Sequence[EffectAttempt]:
