@@ -3,7 +3,6 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 from benchmarks import bench_access, machines, report
 from benchmarks.bench_access_engine import filled, pure, settle_due
 from benchmarks.bench_effects import carried_out
@@ -66,7 +65,6 @@ def test_the_due_customers_are_found_and_settled(postgres_server: str, postgres_
     assert min(finding, settling) > 0
 
 
-@pytest.mark.timeout(240)
 def test_a_heap_is_carried_out(postgres_url: str, redis_url: str) -> None:
     with machines.fakes() as fakes:
         env = settings(postgres_url, redis_url, fakes)
@@ -77,7 +75,6 @@ def test_a_heap_is_carried_out(postgres_url: str, redis_url: str) -> None:
     assert work.mebibytes > 10
 
 
-@pytest.mark.timeout(240)
 def test_what_is_known_is_gone_through_and_what_was_missed_is_read_in(
     postgres_url: str, redis_url: str
 ) -> None:
@@ -89,7 +86,6 @@ def test_what_is_known_is_gone_through_and_what_was_missed_is_read_in(
     assert (found.seen, found.facts) == (201, 2 * 2)  # two were missed, and two facts tell of each
 
 
-@pytest.mark.timeout(120)
 def test_answers_about_access_are_asked_for_in_every_way(postgres_url: str, redis_url: str) -> None:
     env = machines.settings(postgres_url, redis_url=redis_url, BILLHOOK_API_KEY=bench_access.KEY)
     bench_access.fill(postgres_url, 60)

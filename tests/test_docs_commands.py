@@ -25,8 +25,6 @@ TUTORIAL = DOCS / "tutorial" / "first-invoice.md"
 ACCESS = DOCS / "tutorial" / "access-policy.md"
 PROVIDER = DOCS / "how-to" / "write-a-provider.md"
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def shell(tmp_path: Path) -> dict[str, str]:

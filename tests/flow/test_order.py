@@ -105,7 +105,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 
 
 @pytest.mark.parametrize("first", range(6))
-@pytest.mark.timeout(120)
 def test_every_permutation_of_six_deliveries_ends_the_same(told: Told, first: int) -> None:
     expected = told.retell(range(6))
     rest = [index for index in range(6) if index != first]

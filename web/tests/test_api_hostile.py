@@ -27,7 +27,6 @@ FIELDS = st.sampled_from(
 )
 
 
-@pytest.mark.timeout(180)
 @settings(
     max_examples=150,
     deadline=None,

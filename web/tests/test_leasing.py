@@ -203,7 +203,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_url"))
 
 
-@pytest.mark.timeout(240)
 def test_processes_that_sign_for_the_first_time_at_once_make_one_key(url: str) -> None:
     db = Database(url)
     schema.upgrade(db)

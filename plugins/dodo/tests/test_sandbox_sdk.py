@@ -27,7 +27,7 @@ def sandbox(mailbox) -> DodoSandbox:
 @pytest.fixture
 def sdk(served) -> Iterator[DodoPayments]:
     with DodoPayments(
-        base_url=served, bearer_token=API_KEY, webhook_key=WEBHOOK_SECRET, max_retries=0, timeout=5
+        base_url=served, bearer_token=API_KEY, webhook_key=WEBHOOK_SECRET, max_retries=0, timeout=60
     ) as client:
         yield client
 
