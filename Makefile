@@ -42,7 +42,7 @@ rules: bootstrap
 bench: bootstrap ## Measure what the flow costs
 	@for script in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
-chaos: bootstrap ## Break everything while money moves, then compare the books (CHAOS_ARGS=--quick)
+chaos: bootstrap ## Break everything while money moves, then compare the books (CHAOS_ARGS="--quick --payer stripe")
 	@$(BIN)/python -m chaos.run_chaos $(CHAOS_ARGS)
 
 screenshots: ## Take pictures of the pages for customers (needs a Chromium)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from billhook.http import ApiClient
-from billhook_dodo.sandbox import ApiError, DodoSandbox
 from billhook_lago.sandbox import LagoSandbox
+from chaos.payers import Page, PageOver, Payer
 
 API_KEY = "bh_chaos_0123456789abcdef"
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 300.0
 LOOK_SECONDS = 0.25
 
 
@@ -35,16 +35,16 @@ class Life:
     """The people. Payers never look at a page older than the newest one of an invoice, as the pay page has it."""
 
     def __init__(
-        self, *, host: str, lago: LagoSandbox, dodo: DodoSandbox, seed: int, stop: threading.Event
+        self, *, host: str, lago: LagoSandbox, payer: Payer, seed: int, stop: threading.Event
     ) -> None:
         self.world = World()
         self._host = host
-        self._lago, self._dodo = lago, dodo
+        self._lago, self._payer = lago, payer
         self._luck = random.Random(seed)
         self._stop = stop
         self._retired = threading.Event()
         self._turn = threading.Lock()
-        self._visited: set[str] = set()
+        self._visited: set[Page] = set()
         self._declined: Counter[str] = Counter()
         self._looked_after: set[str] = set()
 
@@ -58,7 +58,7 @@ class Life:
             self._put(f"/api/v1/customers/{name}", details)
             self.world.customers.append(name)
             if number % 2:
-                self._dodo.authorise_mandate(email=details["email"], metadata={"lago_customer_id": name})
+                self._payer.agree(name, email=details["email"], number=number // 2)
 
     # --- while everything breaks -----------------------------------------------------------------------------------
 
@@ -85,46 +85,48 @@ class Life:
         """Do nothing more by themselves."""
         self._retired.set()
 
+    def returns(self) -> int:
+        """Count how often money was given back, or is about to be."""
+        counts = self.world.counts
+        return counts["refunded at the provider"] + counts["refunded at the billing engine"]
+
     def pay_once(self) -> int:
         """Visit every open checkout once; return how many were. Who has retired pays."""
         with self._turn:
             return self._pay()
 
     def _pay(self) -> int:
-        paid = set(charges(self._dodo))
-        newest = {each["metadata"].get("lago_invoice_id"): each for each in self._dodo.checkouts}
-        visits = 0
-        for invoice, checkout in newest.items():
-            session = checkout["session_id"]
-            if invoice and invoice not in paid and session not in self._visited:
-                self._visit(invoice, session)
-                visits += 1
-        return visits
+        paid = self._payer.charges()
+        unpaid = [page for page in self._payer.pages().values() if page.invoice not in paid]
+        fresh = [page for page in unpaid if page not in self._visited]
+        for page in fresh:
+            self._visit(page)
+        return len(fresh)
 
-    def _visit(self, invoice: str, session: str) -> None:
-        self._visited.add(session)
+    def _visit(self, page: Page) -> None:
+        self._visited.add(page)
         try:
-            if not self._retired.is_set() and self._declined[invoice] < 2 and self._luck.random() < 0.25:
-                self._dodo.decline(session, code="INSUFFICIENT_FUNDS")
-                self._declined[invoice] += 1
+            if not self._retired.is_set() and self._declined[page.invoice] < 2 and self._luck.random() < 0.25:
+                self._payer.decline(page)
+                self._declined[page.invoice] += 1
                 self.world.counts["declined"] += 1
             else:
-                self._dodo.pay(session)
+                self._payer.pay(page)
                 self.world.counts["paid at a checkout"] += 1
-        except ApiError:
+        except PageOver:
             self.world.counts["checkouts that were over"] += 1
 
     def _give_back(self) -> None:
         """Decide once for each invoice that the billing engine has as paid."""
         documents = {invoice["lago_id"]: invoice for invoice in self._lago.invoices}
-        for invoice, payments in charges(self._dodo).items():
+        for invoice, (first, *_) in self._payer.charges().items():
             document = documents[invoice]
             if invoice in self._looked_after or document["payment_status"] != "succeeded":
                 continue
             self._looked_after.add(invoice)
             chance = self._luck.random()
             if chance < 0.15:
-                self._dodo.refund(payments[0]["payment_id"], payments[0]["total_amount"] // 3)
+                self._payer.refund(first.payment, first.amount // 3)
                 self.world.counts["refunded at the provider"] += 1
             elif chance < 0.3:
                 self._credit(document)
@@ -166,13 +168,3 @@ class Life:
             else:
                 return
             time.sleep(LOOK_SECONDS)
-
-
-def charges(dodo: DodoSandbox) -> dict[str, list[dict[str, Any]]]:
-    """Return the payments that took money or may still, by the billing engine's id of their invoice."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for payment in dodo.payments:
-        invoice = payment["metadata"].get("lago_invoice_id")
-        if invoice and payment["total_amount"] and payment["status"] in ("succeeded", "processing"):
-            found.setdefault(invoice, []).append(payment)
-    return found

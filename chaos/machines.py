@@ -32,21 +32,41 @@ class Process:
         self._env = dict(env)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.RLock()
+        self._over = False
 
     def start(self) -> None:
-        """Start it."""
-        with self._log.open("ab") as log:
+        """Start it, unless it is over."""
+        with self._lock, self._log.open("ab") as log:
+            if self._over:
+                return
             self._process = subprocess.Popen(
                 self._command, env=self._env, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> None:
         """End it and its children at once, as kill -9 does."""
-        if self._process is None:
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
             return
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(20)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+
+    def end(self) -> None:
+        """Kill it for good: who comes to start it again is too late."""
+        with self._lock:
+            self._over = True
+        self.kill()
+
+    def revive(self) -> bool:
+        """Start it again when it ended by itself, as a supervisor does: one that finds no database does not start."""
+        with self._lock:
+            ended = self._process is not None and self._process.poll() is not None
+            if ended:
+                self.start()
+            return ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +78,7 @@ class Machines:
     processes: tuple[Process, ...]
     servers: Mapping[str, tuple[Server, signal.Signals]]
 
-    def command(self, *arguments: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
         """Run a ``billhook`` command to its end."""
         entry = [sys.executable, "-c", "from billhook_web.cli import main; main()", *arguments]
         return subprocess.run(
@@ -116,7 +136,7 @@ def _running(machines: Machines) -> Iterator[Machines]:
         yield machines
     finally:
         for process in machines.processes:
-            process.kill()
+            process.end()
 
 
 class Killer:
@@ -161,6 +181,6 @@ def free_port() -> int:
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    foreign = ("BILLHOOK_", "LAGO_", "DODO_")
+    foreign = ("BILLHOOK_", "LAGO_", "DODO_", "STRIPE_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return inherited | dict(settings)

@@ -18,6 +18,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from billhook.testing.sandbox import Headers, Post, post_to
+from chaos.payers import delivery_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -43,7 +44,8 @@ class Postman:
     """Carries webhooks to the host. ``accepted`` are those that were answered with 2xx: (connection, key, body)."""
 
     def __init__(self, base_url: str, *, seed: int, drop: float, duplicate: float = 0.15) -> None:
-        self._to = {name: post_to(f"{base_url}/webhooks/{name}", timeout=8) for name in ("lago", "dodo")}
+        self._base_url = base_url
+        self._to: dict[str, Post] = {}
         self._luck = random.Random(seed)
         self._drop, self._duplicate = drop, duplicate
         self._bag: list[Letter] = []
@@ -55,13 +57,13 @@ class Postman:
         self.accepted: set[tuple[str, str, bytes]] = set()
         self.counts: Counter[str] = Counter()
 
-    def box(self, connection: str, key_header: str) -> Post:
+    def box(self, connection: str) -> Post:
         """Return where a sandbox posts its webhooks: it always gets its 200, for retries are made here."""
+        self._to[connection] = post_to(f"{self._base_url}/webhooks/{connection}", timeout=8)
 
         def post(body: bytes, headers: Headers) -> int:
-            key = {name.lower(): value for name, value in headers.items()}[key_header]
             with self._lock:
-                self._throw_in(connection, key, body, headers)
+                self._throw_in(connection, delivery_of(body, headers), body, headers)
             return 200
 
         return post

@@ -1,6 +1,6 @@
 """Break everything while money moves, wait until it is quiet, and compare what was done with what should have been.
 
-``python -m chaos.run_chaos [--quick] [--seed N]``: first PostgreSQL, Redis, a web and two worker processes, then one
+``python -m chaos.run_chaos [--quick] [--payer stripe] [--seed N]``: first PostgreSQL, Redis, a web and two worker processes, then one
 process on SQLite. Prints a report; exits 1 when anything was lost, doubled or stuck. The seed decides what is drawn, not
 when the machine does it: a run cannot be repeated exactly.
 """
@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from billhook.clock import SystemClock, new_token
-from billhook_dodo.sandbox import DodoSandbox
 from billhook_lago.sandbox import LagoSandbox
 from billhook_web.demo.loopback import Loopback
 from chaos import machines, verdict
 from chaos.load import API_KEY, Life
 from chaos.machines import Killer, Machines, free_port
 from chaos.network import Postman, Weather
+from chaos.payers import PAYERS
 from chaos.verdict import Books, Evidence
 
 LEASE_SECONDS = 6
@@ -64,8 +64,8 @@ STAGES: Mapping[str, Stage] = {"PostgreSQL + Redis": machines.distributed, "SQLi
 class Run:
     """One host, both sandboxes, and what happens to them."""
 
-    def __init__(self, stage: Stage, scale: Scale, *, seed: int) -> None:
-        self._stage, self._scale, self._seed = stage, scale, seed
+    def __init__(self, stage: Stage, scale: Scale, *, payer: str, seed: int) -> None:
+        self._stage, self._scale, self._seed, self._payer_name = stage, scale, seed, payer
         self.report: list[tuple[str, str]] = []
         self.violations: list[str] = []
 
@@ -91,25 +91,27 @@ class Run:
     def _set_up_sandboxes(self, stack: ExitStack, host: str) -> None:
         clock = SystemClock()
         self._postman = Postman(host, seed=self._seed, drop=0.2)
-        self._lago = LagoSandbox(clock=clock, post=self._postman.box("lago", "x-lago-unique-key"))
-        self._dodo = DodoSandbox(clock=clock, post=self._postman.box("dodo", "webhook-id"))
+        self._lago = LagoSandbox(clock=clock, post=self._postman.box("lago"))
+        name = self._payer_name
+        self._payer = PAYERS[name](clock=clock, post=self._postman.box(name))
         servers = [stack.enter_context(Loopback(0).serving()) for _ in range(2)]
         self._urls = [server.url for server in servers]
         self._weather = [
             Weather(app, seed=self._seed + 1, rate=0.04, hang_seconds=LEASE_SECONDS / 4)
-            for app in (self._lago, self._dodo)
+            for app in (self._lago, self._payer.app)
         ]
         for server, app in zip(servers, self._weather, strict=True):
             server.app = app
         self._stop = threading.Event()
-        self._life = Life(host=host, lago=self._lago, dodo=self._dodo, seed=self._seed + 2, stop=self._stop)
+        self._life = Life(host=host, lago=self._lago, payer=self._payer, seed=self._seed + 2, stop=self._stop)
         self._postman.start()
         stack.callback(self._postman.stop)
         stack.callback(self._stop.set)
 
     def _settings(self) -> dict[str, str]:
+        prefix = self._payer.name.upper()
         return {
-            "BILLHOOK_CONNECTIONS": "lago,dodo",
+            "BILLHOOK_CONNECTIONS": f"lago,{self._payer.name}",
             "BILLHOOK_API_KEY": API_KEY,
             "BILLHOOK_RETRY_SCHEDULE": "PT3S,PT3S,PT3S",
             "BILLHOOK_LEASE": f"PT{LEASE_SECONDS}S",
@@ -117,13 +119,14 @@ class Run:
             "LAGO_API_URL": f"{self._urls[0]}/api/v1",
             "LAGO_API_KEY": "lago-sandbox-key",
             "LAGO_WEBHOOK_SECRET": "lago-sandbox-hmac-key",
-            **{f"DODO_{name}": value for name, value in self._dodo.environment(self._urls[1]).items()},
+            **{f"{prefix}_{name}": value for name, value in self._payer.environment(self._urls[1]).items()},
         }
 
     def _break_everything(self, running: Machines) -> None:
         killer = Killer(running, seed=self._seed + 3, pause=self._scale.pause, restarts=self._scale.restarts)
         killing = self._start(lambda: killer.kill(self._scale.kills, stop=self._stop))
         self._start(self._carry_forever)
+        self._start(lambda: self._supervise(running))
         self._start(self._life.pay_forever)
         self._life.register(max(6, self._scale.invoices // 5))
         self._life.bill(self._scale.invoices, seconds=self._scale.seconds)
@@ -146,7 +149,12 @@ class Run:
     def _carry_forever(self) -> None:
         while not self._stop.wait(0.02):
             self._lago.deliver_webhooks()
-            self._dodo.deliver_webhooks()
+            self._payer.go_on()
+
+    def _supervise(self, running: Machines) -> None:
+        while not self._stop.wait(0.5):
+            for process in running.processes:
+                process.revive()
 
     def _heal(self, running: Machines) -> None:
         """The weather clears; what was dropped is asked for; then everything comes to its end.
@@ -154,6 +162,7 @@ class Run:
         What a round brings (a payment, say) causes more, so there is another until one brings nothing.
         """
         self._stop.wait(self._scale.seconds / 4)  # money goes back after it came, in bad weather still
+        self._await_returns()
         self._life.retire()
         for weather in self._weather:
             weather.calm()
@@ -167,6 +176,12 @@ class Run:
             if not visits and not facts[-1]:
                 break
         self._note("facts that reconciliation brought", {"": facts})
+
+    def _await_returns(self) -> None:
+        """Wait until somebody was given money back, so that even a short run has it. By luck nobody is."""
+        deadline = time.monotonic() + self._scale.quiet
+        while not self._life.returns() and time.monotonic() < deadline:
+            self._stop.wait(0.3)
 
     def _reconcile(self, running: Machines) -> int:
         done = running.command("reconcile", "--since", "1h", "--json")
@@ -190,7 +205,7 @@ class Run:
 
     def _judge(self, running: Machines) -> None:
         books = Books.read(self._database(running))
-        seen = Evidence(books=books, lago=self._lago, dodo=self._dodo, accepted=set(self._postman.accepted))
+        seen = Evidence(books=books, lago=self._lago, payer=self._payer, accepted=set(self._postman.accepted))
         self._note("people", self._life.world.counts | {"invoices": len(self._life.world.invoices)})
         self._note("webhooks", self._postman.counts | {"accepted": len(seen.accepted)})
         for name, weather in zip(("engine's API", "provider's API"), self._weather, strict=True):
@@ -217,6 +232,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a smaller run, about a minute for both")
     parser.add_argument("--seed", type=int, help="what to draw by; default: any")
+    parser.add_argument(
+        "--payer", choices=list(PAYERS), default="dodo", help="the payment provider; default: dodo"
+    )
     parser.add_argument("--only", choices=list(STAGES), help="only this one")
     chosen = parser.parse_args()
     signal.signal(
@@ -227,22 +245,29 @@ def main() -> None:
     violations = 0
     for name, scale in (QUICK if chosen.quick else FULL).items():
         if chosen.only in (None, name):
-            violations += _run(name, scale, seed=seed)
+            violations += _run(name, scale, payer=chosen.payer, seed=seed)
     raise SystemExit(1 if violations else 0)
 
 
-def _run(name: str, scale: Scale, *, seed: int) -> int:
+def _run(name: str, scale: Scale, *, payer: str, seed: int) -> int:
     started = time.monotonic()
-    run = Run(STAGES[name], scale, seed=seed)
+    run = Run(STAGES[name], scale, payer=payer, seed=seed)
     with tempfile.TemporaryDirectory(prefix="billhook-chaos-") as folder:
-        run.play(Path(folder))
-    print(f"\n{name}, {time.monotonic() - started:.0f} s")
+        try:
+            run.play(Path(folder))
+        finally:
+            _tell(run, f"{payer} on {name}, {time.monotonic() - started:.0f} s")
+    return len(run.violations)
+
+
+def _tell(run: Run, title: str) -> None:
+    """Print what is known, also of a run that did not come to its end."""
+    print(f"\n{title}")
     for what, said in run.report:
         print(f"  {what:<58} {said}")
     for violation in run.violations[:40]:
         print(f"  VIOLATED: {violation}")
     print(f"  {len(run.violations)} violations", flush=True)
-    return len(run.violations)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from billhook.model import Invoice, Payment, Ref, Refund, RefundStatus
-from billhook_dodo.sandbox import DodoSandbox
 from billhook_lago.sandbox import LagoSandbox
 from billhook_web.db import Database
 from billhook_web.stores import billing, inbox, outbox
 from billhook_web.stores.inbox import InboxRow, InboxStatus
 from billhook_web.stores.outbox import OPEN, EffectRow, EffectStatus
-from chaos.load import charges
+from chaos.payers import Payer
 
 EVERYTHING = 1_000_000
 
@@ -61,7 +60,7 @@ class Evidence:
 
     books: Books
     lago: LagoSandbox
-    dodo: DodoSandbox
+    payer: Payer
     accepted: set[tuple[str, str, bytes]]
 
 
@@ -81,30 +80,35 @@ def every_accepted_delivery_is_kept_once_and_processed(seen: Evidence) -> Iterat
 
 
 def no_invoice_is_charged_twice(seen: Evidence) -> Iterator[str]:
-    for invoice, payments in charges(seen.dodo).items():
-        if len(payments) > 1:
-            yield f"{invoice} was charged {len(payments)} times: {[each['payment_id'] for each in payments]}"
+    for invoice, charges in seen.payer.charges().items():
+        if len(charges) > 1:
+            yield f"{invoice} was charged {len(charges)} times: {[each.payment for each in charges]}"
+
+
+def no_paid_invoice_can_be_paid_again(seen: Evidence) -> Iterator[str]:
+    yield from seen.payer.asks_again()
 
 
 def every_invoice_is_paid_and_recorded_once(seen: Evidence) -> Iterator[str]:
     recorded = Counter(payment["reference"] for payment in seen.lago.payments)
-    charged = charges(seen.dodo)
+    charged = seen.payer.charges()
     for document in seen.lago.invoices:
-        payments = charged.get(document["lago_id"], [])
-        if not payments:
+        charges = charged.get(document["lago_id"], [])
+        if not charges:
             yield f"{document['lago_id']} was never paid"
-        for payment in payments:
-            times = recorded.pop(payment["payment_id"], 0)
+        for charge in charges:
+            times = recorded.pop(charge.payment, 0)
             if times != 1:
-                yield f"{payment['payment_id']} is recorded {times} times in the billing engine"
+                yield f"{charge.payment} is recorded {times} times in the billing engine"
+            if charge.amount != document["total_amount_cents"]:
+                yield f"{charge.payment} took {charge.amount} for {document['lago_id']}"
         if document["payment_status"] != "succeeded":
             yield f"{document['lago_id']} is {document['payment_status']} in the billing engine"
     yield from (f"{reference} is recorded, and nobody paid it" for reference in recorded)
 
 
 def every_refund_is_made_once_and_documented_once(seen: Evidence) -> Iterator[str]:
-    invoice_of = {each["payment_id"]: each["metadata"].get("lago_invoice_id") for each in seen.dodo.payments}
-    made = Counter((invoice_of[each["payment_id"]], each["amount"]) for each in seen.dodo.refunds)
+    made = Counter((each.invoice, each.amount) for each in seen.payer.returns())
     notes = Counter((each["lago_invoice_id"], each["refund_amount_cents"]) for each in seen.lago.credit_notes)
     yield from (f"refund of {amount} on {invoice} has no credit note" for invoice, amount in made - notes)
     yield from (f"credit note of {amount} on {invoice} has no refund" for invoice, amount in notes - made)
@@ -131,8 +135,8 @@ def both_books_agree(seen: Evidence) -> Iterator[str]:
         ):
             yield f"{document['lago_id']}: total {total}, ours {invoice.total}/{invoice.paid}/{invoice.balance}"
     theirs = Counter[str]()
-    for made in seen.dodo.refunds:
-        theirs[made["payment_id"]] += made["amount"]
+    for made in seen.payer.returns():
+        theirs[made.payment] += made.amount
     for payment in seen.books.payments:
         if not payment.refunded == returned[payment.ref] == theirs[payment.ref.id]:
             yield f"{payment.ref}: {payment.refunded} refunded, the provider says {theirs[payment.ref.id]}"
@@ -151,6 +155,7 @@ def nothing_is_stuck_or_given_up(seen: Evidence) -> Iterator[str]:
 CHECKS: tuple[Check, ...] = (
     every_accepted_delivery_is_kept_once_and_processed,
     no_invoice_is_charged_twice,
+    no_paid_invoice_can_be_paid_again,
     every_invoice_is_paid_and_recorded_once,
     every_refund_is_made_once_and_documented_once,
     both_books_agree,

@@ -22,7 +22,8 @@ METHODS = [
     ("templates/**.html", "jinja2"),
     ("pages/**.py", "python"),
     ("portal/**.py", "python"),
-    ("pay**.py", "python"),
+    ("pay/**.py", "python"),
+    ("services/portal_letters.py", "python"),
 ]
 HEADER = """msgid ""
 msgstr ""

@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 import click
 
-from billhook import effects, events, methods, provider
+from billhook import effects, events, methods, notifier, provider
 from billhook.config import ConnectionConfig, Setting, settings_of
 from billhook.hookspecs import ConnectionContext, ConnectionState, HookSpecs, HttpClients, ProviderSandbox
 from billhook.plugins import Installed, Registry, installed_plugins
@@ -174,7 +174,7 @@ def hooks() -> str:
     given = (ConnectionContext, HttpClients, ConnectionState, ProviderSandbox)
     own = [
         each
-        for module in (provider, methods)
+        for module in (provider, methods, notifier)
         for each in vars(module).values()
         if getattr(each, "__module__", "") == module.__name__
     ]

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import bench_access, machines, report
-from benchmarks.bench_access_engine import filled, pure, settle_due
+from benchmarks.bench_access_engine import filled, pure
 from benchmarks.bench_effects import carried_out
 from benchmarks.bench_inbox_size import new_database
 from benchmarks.bench_ingest import measure
@@ -56,13 +56,14 @@ def test_leases_are_verified_in_both_ways() -> None:
 
 
 def test_the_due_customers_are_found_and_settled(postgres_server: str, postgres_url: str) -> None:
-    assert len(pure(rounds=1, seconds=0.01)) == 2
+    assert len(pure(rounds=1, seconds=0.01)) == 4
     name = postgres_url.rpartition("/")[2].partition("?")[0] + "_access"
-    with filled(postgres_server, name, 300) as (runtime, clock):
-        count, finding, settling = settle_due(runtime, clock)
+    with filled(postgres_server, name, 300, groups=2) as stage:
+        stage.settle_due()
+        stage.settle_due()
     _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
-    assert count == 3
-    assert min(finding, settling) > 0
+    assert [each.customers for each in stage.rounds] == [3, 3]
+    assert all(min(each.finding, each.settling, each.statements) > 0 for each in stage.rounds)
 
 
 def test_a_heap_is_carried_out(postgres_url: str, redis_url: str) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,27 @@ from werkzeug.test import Client
 
 import billhook_dodo
 import billhook_lago
+import billhook_stripe
 from billhook.clock import Clock, SystemClock
 from billhook.hookspecs import ConnectionContext, hookimpl
 from billhook.plugins import Installed
 from billhook.provider import PaymentProvider, WebhookSource
+from billhook.testing.story import StoryMeans
 from billhook_dodo.config import DodoConfig
 from billhook_dodo.sandbox import DodoSandbox, create_sandbox
 from billhook_dodo.sandbox.story import DodoStory
 from billhook_lago.sandbox import create_sandbox as create_lago
-from billhook_web.demo import run, stay
+from billhook_stripe.sandbox import StripeSandbox
+from billhook_stripe.sandbox import create_sandbox as create_stripe
+from billhook_stripe.sandbox.story import StripeStory
+from billhook_web.demo import keeping_story, run, stay
 from billhook_web.demo.api import Api
+from billhook_web.demo.desk import GUEST
 from billhook_web.demo.play import Play
 from billhook_web.demo.stage import open_stage
 from billhook_web.demo.story import STEPS
 from billhook_web.demo.telling import Telling
+from billhook_web.demo.visitor import Visitor
 
 LAGO = Installed(name="lago", load=lambda: billhook_lago)
 DODO = Installed(name="dodo", load=lambda: billhook_dodo)
@@ -103,8 +111,10 @@ def tell(**options: Any) -> tuple[int, str]:
 def test_the_story_comes_out_as_told() -> None:
     code, printed = tell(patience=20)
     assert code == 0, printed
-    for title, _ in STEPS:
+    for title, _ in (*STEPS, *keeping_story.STEPS):
         assert title in printed
+    assert "collected through Dodo Payments" in printed
+    assert "collected through Stripe" in printed
     assert "✗" not in printed
     assert "came out as told" in printed
     assert max(map(len, printed.splitlines())) <= 120
@@ -119,6 +129,54 @@ def test_a_payment_that_is_lost_makes_the_story_fail() -> None:
     assert "did not come out as told" in printed
 
 
+class ForgetfulForm(StripeStory):
+    """The customer fills in the form, and nothing is saved."""
+
+    def fill_in(self, setup: str, means: StoryMeans) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class ForgetfulFormSandbox:
+    """Stripe's sandbox with that form."""
+
+    wsgi: StripeSandbox
+
+    @property
+    def story(self) -> StripeStory:
+        return ForgetfulForm(self.wsgi)
+
+    def environment(self, base_url: str) -> Mapping[str, str]:
+        return self.wsgi.environment(base_url)
+
+    def deliver_webhooks(self) -> int:
+        return self.wsgi.deliver_webhooks()
+
+    def tick(self) -> None:
+        self.wsgi.tick()
+
+
+class ForgetfulStripe:
+    """Stripe's plugin with a form that saves nothing."""
+
+    BILLHOOK_API = ">=1.0,<2"
+    connection_config = staticmethod(billhook_stripe.connection_config)
+    payment_providers = staticmethod(billhook_stripe.payment_providers)
+    webhook_sources = staticmethod(billhook_stripe.webhook_sources)
+
+    @hookimpl
+    def sandbox(self, clock: Clock, webhook_url: str, settings: Mapping[str, str]) -> ForgetfulFormSandbox:
+        return ForgetfulFormSandbox(create_stripe(clock=clock, webhook_url=webhook_url, settings=settings))
+
+
+def test_a_method_that_is_not_saved_makes_the_story_fail() -> None:
+    installed = [LAGO, DODO, Installed(name="stripe", load=ForgetfulStripe)]
+    code, printed = tell(installed=installed, patience=10)
+    assert code == 1
+    assert "✗ the page says what was saved, by its last digits" in printed
+    assert "✗ nobody was asked: the debit is on its way" in printed
+
+
 def test_it_stays_up_with_every_address_it_prints_until_it_is_stopped() -> None:
     paper = StringIO()
     telling = Telling(Console(file=paper, width=120, color_system=None, highlight=False))
@@ -129,13 +187,18 @@ def test_it_stays_up_with_every_address_it_prints_until_it_is_stopped() -> None:
             answers[urlsplit(url).path.split("/")[-1] or url] = api.visit(url).status
         raise KeyboardInterrupt
 
-    with open_stage(port=0, patience=20) as stage, closing(Api(stage.url, stage.api_key)) as api:
+    with (
+        open_stage(port=0, patience=20, payer="stripe") as stage,
+        closing(Api(stage.url, stage.api_key)) as api,
+    ):
         stay(Play(stage, telling, api), wait=look_around)
         assert stage.api_key in paper.getvalue()
     pay_link, *_ = re.findall(r"/pay/(\S+)", paper.getvalue())
     assert answers.pop(pay_link) == 200
     portal_link, *_ = re.findall(r"/portal/enter/(\S+)", paper.getvalue())
     assert answers.pop(portal_link) == 200
+    assert answers.pop(f"{stage.url}/demo/") == 200
+    assert answers.pop("portal") == 303, "each visit gets a fresh link"
     webhook_doors = {"lago": 405, "dodo": 405, "stripe": 405}  # they take POST only
     assert answers == {
         "v1": 404,
@@ -146,6 +209,41 @@ def test_it_stays_up_with_every_address_it_prints_until_it_is_stopped() -> None:
         **webhook_doors,
     }
     assert "Stopped." in paper.getvalue()
+
+
+def test_the_desk_lets_the_guest_in_bills_them_and_lets_days_pass() -> None:
+    told: dict[str, Any] = {}
+
+    def look_around() -> None:
+        desk = Client(stage.doors["/demo"])
+        links = [desk.get("/portal").location for _ in range(2)]
+        told["links"] = links
+        told["seen"] = Visitor(stage.url).enter(links[0]).text
+        told["billed"] = desk.post("/bill").text
+        before = stage.clock.now()
+        told["skipped"] = desk.post("/skip", data={"span": "three days"}).text
+        told["passed"] = stage.clock.now() - before
+        told["refused"] = [
+            desk.post("/skip", data={"span": "a year"}).status_code,
+            desk.post("/bill", headers={"Sec-Fetch-Site": "cross-site"}).status_code,
+            desk.get("/nothing").status_code,
+        ]
+        told["open"] = [each["balance"] for each in api.rows("invoices") if each["customer"] == GUEST]
+        raise KeyboardInterrupt
+
+    telling = Telling(Console(file=StringIO(), width=120))
+    with (
+        open_stage(port=0, patience=20, payer="stripe") as stage,
+        closing(Api(stage.url, stage.api_key)) as api,
+    ):
+        stay(Play(stage, telling, api), wait=look_around)
+    assert len(set(told["links"])) == 2
+    assert "No payment method yet" in told["seen"]
+    assert "is billed 42.00 EUR; all that follows is done." in told["billed"]
+    assert "Three days passed" in told["skipped"]
+    assert told["passed"] >= timedelta(days=3)
+    assert told["refused"] == [404, 403, 404]
+    assert sorted(told["open"]) == [4_200, 4_900]
 
 
 def test_a_sigterm_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:

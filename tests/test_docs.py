@@ -21,10 +21,14 @@ from billhook_web.settings import HostSettings, read_configuration
 from tests.documents import DOCS, PAGES, REFERENCE, ROOT, anchors, blocks, links, named, spans, text_of
 
 LONGEST_DECISION = 50
-VARIABLE = re.compile(r"\b(?:BILLHOOK|LAGO|DODO|ACME)_[A-Z][A-Z0-9_]*\b")
+VARIABLE = re.compile(r"\b(?:BILLHOOK|LAGO|DODO|MAIL|ACME)_[A-Z][A-Z0-9_]*\b")
 NO_VARIABLES = {"BILLHOOK_API"}  # what a plugin's module says about itself
 FOR_TESTS = {"BILLHOOK_TEST_DATABASE_URL", "BILLHOOK_TEST_REDIS_URL"}
-EXAMPLES = {"lago-eu": "lago", "lago-us": "lago"}  # connections that only the documentation knows
+EXAMPLES = {
+    "lago-eu": "lago",
+    "lago-us": "lago",
+    "mail": "notifications",
+}  # connections that only the documentation knows
 
 
 @cache

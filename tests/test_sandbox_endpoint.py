@@ -18,7 +18,7 @@ from billhook_web.settings import read_configuration
 from billhook_web.stores import schema
 
 
-@pytest.mark.parametrize("plugin", ["dodo", "lago"])
+@pytest.mark.parametrize("plugin", ["dodo", "lago", "stripe"])
 def test_a_sandbox_that_was_given_our_url_has_it_as_an_endpoint(plugin: str, tmp_path: Path) -> None:
     base_url = f"http://{plugin}.test"
     url = f"http://127.0.0.1:9/webhooks/{plugin}"

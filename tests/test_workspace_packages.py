@@ -16,6 +16,7 @@ PACKAGES = {
     "billhook-lago": "plugins/lago",
     "billhook-dodo": "plugins/dodo",
     "billhook-stripe": "plugins/stripe",
+    "billhook-notifications": "plugins/notifications",
 }
 
 
@@ -55,7 +56,9 @@ def test_all_packages_carry_one_version() -> None:
     }
 
 
-@pytest.mark.parametrize("folder", ["plugins/lago", "plugins/dodo", "plugins/stripe"])
+@pytest.mark.parametrize(
+    "folder", ["plugins/lago", "plugins/dodo", "plugins/stripe", "plugins/notifications"]
+)
 def test_a_plugin_is_found_by_its_entry_point_and_floats_no_core(folder: str) -> None:
     facts = project(folder)
     short = folder.rpartition("/")[2]
@@ -79,7 +82,7 @@ def test_the_lock_is_as_new_as_the_package(name: str, folder: str) -> None:
     facts = project(folder)
     declared = [
         *facts["dependencies"],
-        *(item for extra in facts["optional-dependencies"].values() for item in extra),
+        *(item for extra in facts.get("optional-dependencies", {}).values() for item in extra),
     ]
     locked = LOCKED[name]["metadata"]["requires-dist"]
     assert sorted(_parts(requirement) for requirement in declared) == sorted(

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billhook.effects import (
+    ArrangeMethod,
+    ChooseMethod,
     CloseRefund,
     CollectInvoice,
     Effect,
@@ -48,6 +50,10 @@ EXAMPLES: dict[str, Effect] = {
     ),
     "close/lago:cn_1/dodo:ref_1/succeeded": CloseRefund(
         invoice=INVOICE, credit_note=NOTE, refund=REFUND, succeeded=True
+    ),
+    "arrange/dodo/set_1": ArrangeMethod(customer_id="acme", connection="dodo", setup="set_1"),
+    "choose/lago/acme/dodo:pm_1/2026-08-01T09:15:00+00:00": ChooseMethod(
+        customer_id="acme", connection="lago", method=Ref("dodo", "pm_1"), chosen_at=AT
     ),
     "customer/lago/acme/3": SyncCustomer(customer_id="acme", connection="lago", version=3),
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from playwright.sync_api import Page
 
+from billhook_web.services.wallet import Wish
 from tests.browser.portal_site import PortalSite
 
 LIST = "/portal/payment-methods"
@@ -76,7 +77,7 @@ def _declined(page: Page, site: PortalSite) -> None:
 
 def _waits(page: Page, site: PortalSite) -> None:
     _entered(page, site, "pictured")
-    begun = site.runtime.methods.begin("pictured", "stripe", form="pictured")
+    begun = site.runtime.methods.begin("pictured", "stripe", form="pictured", wish=Wish())
     page.goto(f"{site.url}{LIST}/added/stripe/{begun.id}?default=1")
     page.get_by_role("button", name="Go on with your bank").wait_for()
 
@@ -85,6 +86,24 @@ def _pay_here(page: Page, site: PortalSite) -> None:
     invoice = site.bill(site.customer("pictured_payer"))
     page.goto(site.pay_url(invoice))
     page.locator("[data-pay]").wait_for()
+
+
+def _pay_saved(page: Page, site: PortalSite) -> None:
+    customer = site.customer(f"pictured_debtor_{len(site.sandbox.intents)}")
+    invoice = site.bill(customer)
+    owner = site.owner(customer)
+    for card in ("4242424242424242", "4000000000000341", "DE89370400440532013000"):
+        site.sandbox.add_method(owner, card=card)
+    _entered(page, site, customer)
+    page.goto(site.pay_url(invoice))
+    page.get_by_role("radio", name="Visa").first.wait_for()
+
+
+def _pay_saved_declined(page: Page, site: PortalSite) -> None:
+    _pay_saved(page, site)
+    page.get_by_role("radio", name="0341").check()
+    page.locator("#begin > .btn").click()
+    page.get_by_role("alert").first.wait_for()
 
 
 PICTURES: Mapping[str, Callable[[Page, PortalSite], None]] = {
@@ -97,4 +116,6 @@ PICTURES: Mapping[str, Callable[[Page, PortalSite], None]] = {
     "methods-declined": _declined,
     "methods-waits": _waits,
     "pay-here": _pay_here,
+    "pay-saved": _pay_saved,
+    "pay-saved-declined": _pay_saved_declined,
 }

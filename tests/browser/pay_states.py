@@ -16,7 +16,9 @@ from billhook.clock import VirtualClock
 from billhook.errors import Refused, Temporary
 from billhook.model import Decline, DeclineClass, Invoice, InvoiceStatus, Payment, PaymentStatus, Period, Ref
 from billhook.money import Money
+from billhook_web.pages import install_pages
 from billhook_web.pay import pay_blueprint
+from billhook_web.portal import visitors
 from billhook_web.runtime import build_runtime
 from billhook_web.services.paying import Paying
 from billhook_web.settings import read_configuration
@@ -117,7 +119,8 @@ def served(folder: Path) -> Iterator[Site]:
         ask=runtime.breakers.ask,
     )
     app = Flask("billhook_web")
-    app.register_blueprint(pay_blueprint(replace(runtime, paying=desk)))
+    install_pages(app, runtime)
+    app.register_blueprint(pay_blueprint(replace(runtime, paying=desk), visitors(runtime)))
     tokens = {state: _store(desk, state, invoice) for state, invoice in STATES.items()}
     with listening(app) as url, listening(_checkout()) as checkout_url:
         desk.checkout_url = f"{checkout_url}/session"

@@ -61,6 +61,11 @@ class PortalSite:
         )
         return owner
 
+    def forget(self, customer: str, method: Ref) -> None:
+        """Let the provider forget one of a customer's methods, as from its own dashboard."""
+        provider: Any = self.runtime.connections.provider("stripe")
+        provider.remove_method(self.owner(customer), method)
+
     def kept(self, customer: str) -> list[tuple[str | None, bool]]:
         """Return the last digits of what is kept, and whether it is the default."""
         held = self.runtime.methods.wallet(customer).held

@@ -113,7 +113,7 @@ def test_a_page_says_that_it_is_offline(portal: Portal, open_page: Open) -> None
     banner.wait_for(state="hidden")
 
 
-def test_a_session_that_ended_in_another_tab_is_told_with_the_way_back(
+def test_a_session_that_ended_in_another_tab_is_told_and_pays_nothing(
     portal: Portal, open_page: Open
 ) -> None:
     page = open_page()
@@ -126,6 +126,9 @@ def test_a_session_that_ended_in_another_tab_is_told_with_the_way_back(
     other.get_by_role("heading", name="You’re signed out").wait_for()
     page.get_by_role("link", name="Pay €1,248.00").click()
     page.get_by_role("heading", name="You’re signed out").wait_for()
+    assert page.get_by_text("open your billing pages again from the app you came from").is_visible()
+    assert "/pay/" not in page.url
+    assert [each["name"] for each in page.context.cookies() if each["name"].endswith("billhook_portal")] == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])

@@ -16,9 +16,7 @@ if chromium_path() is None:
     pytest.skip("needs a Chromium", allow_module_level=True)
 
 from tests.browser.portal_site import PortalSite, portal_site  # noqa: E402
-
-DECLINED = ("status of 402", "favicon")
-"""What a browser's console says of a declined card, and nothing of ours."""
+from tests.browser.steps import answer_bank, fill_card, watched  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +36,8 @@ def browser() -> Iterator[sync_api.Browser]:
 @pytest.fixture
 def page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
     """A page in a browser of its own; a refused source or an error in the console fails its test."""
-    context = browser.new_context()
-    context.set_default_timeout(45_000)
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield page
-    context.close()
-    assert [text for text in problems if not any(part in text for part in DECLINED)] == []
+    with watched(browser) as page:
+        yield page
 
 
 def enter(site: PortalSite, page: sync_api.Page, customer: str) -> None:
@@ -60,18 +51,11 @@ def open_form(page: sync_api.Page) -> None:
 
 
 def fill(page: sync_api.Page, number: str, *, cvc: str = "123") -> None:
-    fields = page.frame_locator("#payment-form iframe")
-    fields.get_by_label("Card number").fill(number)
-    fields.get_by_label("Expiry (MM / YY)").fill("08 / 31")
-    fields.get_by_label("CVC").fill(cvc)
+    fill_card(page, "#payment-form", number, cvc=cvc)
 
 
 def save(page: sync_api.Page) -> None:
     page.get_by_role("button", name="Save payment method").click()
-
-
-def answer(page: sync_api.Page, word: str) -> None:
-    page.frame_locator('iframe[name="stripe-challenge-frame"]').get_by_role("button", name=word).click()
 
 
 def saved(page: sync_api.Page, name: str) -> None:
@@ -135,11 +119,11 @@ def test_the_bank_s_question_is_answered(site: PortalSite, page: sync_api.Page) 
     open_form(page)
     fill(page, "4000 0027 6000 3184")
     save(page)
-    answer(page, "Fail")
+    answer_bank(page, "Fail")
     page.get_by_role("alert").get_by_text("Your bank couldn’t confirm that it’s you.").wait_for()
     assert site.kept("secure") == []
     save(page)
-    answer(page, "Complete")
+    answer_bank(page, "Complete")
     saved(page, "Visa ending 3184")
 
 
@@ -151,11 +135,33 @@ def test_a_question_that_was_left_can_be_gone_on_with(site: PortalSite, page: sy
         save(page)
     after = begun.value.json()["after"]
     page.frame_locator('iframe[name="stripe-challenge-frame"]').get_by_role("button").first.wait_for()
-    page.goto(f"{site.url}{after}?default=1")
+    page.goto(f"{site.url}{after}")
     page.get_by_role("heading", name="Your bank hasn’t confirmed it yet").wait_for()
     page.get_by_role("button", name="Go on with your bank").click()
-    answer(page, "Complete")
+    answer_bank(page, "Complete")
     saved(page, "Visa ending 3155")
+
+
+def test_a_question_that_was_left_and_then_answered_with_no_leads_to_another_one(
+    site: PortalSite, page: sync_api.Page
+) -> None:
+    enter(site, page, "left_no")
+    open_form(page)
+    fill(page, "4000 0025 0000 3155")
+    with page.expect_response(lambda response: "/begin/" in response.url) as begun:
+        save(page)
+    page.frame_locator('iframe[name="stripe-challenge-frame"]').get_by_role("button").first.wait_for()
+    page.goto(f"{site.url}{begun.value.json()['after']}")
+    page.get_by_role("button", name="Go on with your bank").click()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("alert").get_by_text("Nothing was charged.").wait_for()
+    page.get_by_role("button", name="Go on with your bank").click()
+    answer_bank(page, "Fail")
+    page.get_by_role("heading", name="It wasn’t saved").wait_for()
+    page.get_by_text("Your bank couldn’t confirm that it’s you.").wait_for()
+    page.get_by_role("link", name="Try another one").click()
+    page.get_by_role("button", name="Save payment method").wait_for()
+    assert site.kept("left_no") == []
 
 
 def test_two_tabs_save_one_method(site: PortalSite, page: sync_api.Page) -> None:
@@ -239,4 +245,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
         page.goto(f"{site.url}/portal/payment-methods{path}")
         page.get_by_role("heading").first.wait_for()
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    page.locator("#payment-form iframe").wait_for()
+    shown_as = "getComputedStyle(document.querySelector('#payment-form iframe')).colorScheme"
+    assert page.evaluate(shown_as) == "light", "or a frame that names no scheme is white in a dark page"
     context.close()

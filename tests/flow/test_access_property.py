@@ -36,7 +36,7 @@ from billhook.money import Money
 from billhook.testing.strategies import events
 from billhook_web.services.cases import Case
 from billhook_web.services.connections import INVOICE_KEY
-from billhook_web.services.judging import essence
+from billhook_web.services.looking import essence
 from billhook_web.services.rebuild import rebuild
 from billhook_web.stores import access, policies
 from billhook_web.stores.access import Cause

@@ -269,12 +269,11 @@ def test_a_run_that_stopped_in_the_middle_goes_on_where_it_was(flow: Flow) -> No
 
 
 @ON_ONE_DATABASE
-def test_a_rate_limit_is_waited_for(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rate_limit_is_waited_for(flow: Flow) -> None:
     prepare(flow)
     flow.lago.faults.add(Fault(kind=FaultKind.RATE_LIMITED, path="invoices", times=2))
     waited: list[float] = []
-    monkeypatch.setattr(flow.runtime.reconciler, "_wait", waited.append)
-    run = asked(flow, pace=Pace())
+    run = asked(flow, pace=Pace(wait=waited.append))
     assert run.status is RunStatus.DONE
     assert len(waited) == 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +49,9 @@ class KeepingProvider(FakeProvider):
         self.by_key: dict[str, str] = {}
         self.asked: list[str] = []
         self.on_page: dict[str, PagePayment] = {}
+        self.banks: dict[str, dict[str, object]] = {}
+        self.taken: list[tuple[str, str, str]] = []
+        self.before_answer: Callable[[], None] = lambda: None
         self.down = False
 
     # --- the customer, at the provider
@@ -142,6 +145,22 @@ class KeepingProvider(FakeProvider):
             raise NotFound(f"no payment {session}")
         return self.on_page[session]
 
+    # --- SupportsSavedPayment
+
+    def pay_saved(self, session: str, method: Ref, *, key: str) -> PagePayment:
+        """Take an open attempt, once; what the bank says of a method is in ``banks``, else it agrees. What is done
+        ``before_answer`` may keep the caller from getting it."""
+        self._asked("pay_saved")
+        found = self.on_page.get(session)
+        kept = [each.method.ref for mine in self.kept.values() for each in mine]
+        if found is None or method not in kept:
+            raise NotFound(f"no payment {session}, or no method {method}")
+        if found.state is PageState.OPEN:
+            self.on_page[session] = replace(found, **self.banks.get(method.id, _PAID))
+            self.taken.append((session, method.id, key))
+        self.before_answer()
+        return self.on_page[session]
+
     def _asked(self, operation: str) -> None:
         self.asked.append(operation)
         if self.down:
@@ -170,6 +189,9 @@ class BillingPlugin:
 
 def _open(session: str, amount: Money) -> PagePayment:
     return PagePayment(session=session, state=PageState.OPEN, amount=amount, client_secret=PAY_SECRET)
+
+
+_PAID = {"state": PageState.SUCCEEDED, "client_secret": None, "decline": None, "waits": False}
 
 
 def _ref(setup: Setup) -> Ref | None:
@@ -209,9 +231,13 @@ class Shop:
 
     def add(self, name: str, *, fingerprint: str | None = None, wish: Wish | None = None) -> Added:
         """Add a method from a form of its own, as the page does it."""
-        setup = self.methods.begin("acct_1", "keeps", form=f"form-{name}")
+        setup = self.begin(form=f"form-{name}", wish=wish)
         self.provider().complete(setup.id, name, fingerprint=fingerprint)
-        return self.methods.finish("acct_1", "keeps", setup.id, wish or Wish())
+        return self.methods.finish("acct_1", "keeps", setup.id)
+
+    def begin(self, customer: str = "acct_1", *, form: str = "f", wish: Wish | None = None) -> Setup:
+        """Let somebody send the form."""
+        return self.methods.begin(customer, "keeps", form=form, wish=wish or Wish())
 
     def kept(self) -> list[str]:
         return [each.ref.id for each in self.methods.wallet("acct_1").held]
@@ -247,12 +273,13 @@ class Shop:
             return len(billing.attempts_of(tx, invoice))
 
 
-def make_shop(path: Path) -> Shop:
-    """Return a shop on a database that has its tables."""
+def make_shop(path: Path, **settings: str) -> Shop:
+    """Return a shop on a database that has its tables; ``settings`` are more of the environment."""
     env = {
         "BILLHOOK_DATABASE_URL": f"sqlite:///{path}",
         "BILLHOOK_CONNECTIONS": "acme,keeps,other=keeps",
         "BILLHOOK_PUBLIC_URL": "https://billing.test",
+        **settings,
     }
     installed = [Installed(name="acme", load=BillingPlugin), Installed(name="keeps", load=KeepingPlugin)]
     return Shop(build_runtime(read_configuration(env), clock=VirtualClock(START), installed=installed))

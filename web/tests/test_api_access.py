@@ -29,11 +29,19 @@ def test_a_customer_who_registered_and_did_nothing_has_an_answer(api) -> None:
     assert (told["customer"], told["standing"], told["version"]) == ("acct_1", "clear", 0)
 
 
-def test_an_unknown_customer_and_subscription_are_404(api) -> None:
-    api.refused("GET", "/customers/nobody/access", 404)
-    api.refused("GET", "/customers/nobody/access/history", 404)
-    api.refused("GET", "/customers/nobody/access?at=2026-01-01", 404)
-    api.refused("GET", "/subscriptions/acme:s9/access", 404)
+@pytest.mark.parametrize(
+    ("path", "missing"),
+    [
+        ("/customers/nobody/access", "customer"),
+        ("/customers/nobody/access/history", "customer"),
+        ("/customers/nobody/access?at=2026-01-01", "customer"),
+        ("/subscriptions/acme:s9/access", "subscription"),
+    ],
+)
+def test_an_unknown_customer_and_subscription_are_404(api, path: str, missing: str) -> None:
+    problem = api.refused("GET", path, 404)
+    assert (problem["status"], problem["title"]) == (404, "Not Found")
+    assert missing in problem["detail"]
 
 
 def test_the_answer_is_the_decision_for_now_with_its_version(owing) -> None:

@@ -154,7 +154,11 @@ def test_a_subscription_can_have_another_policy(late) -> None:
 )
 def test_what_cannot_be_activated_is_refused(late, body: dict[str, Any], status: int) -> None:
     create(late, "strict", STRICT)
-    late.refused("POST", "/access/policies/activate", status, body=body)
+    counts = "/access/policies/assignments?scope=default"
+    before = late.get(counts), late.get("/customers/acct_1/access")
+    problem = late.refused("POST", "/access/policies/activate", status, body=body)
+    assert problem["status"] == status
+    assert (late.get(counts), late.get("/customers/acct_1/access")) == before
 
 
 def test_who_did_what_to_policies_is_in_the_audit(late) -> None:

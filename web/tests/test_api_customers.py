@@ -128,10 +128,12 @@ def test_broken_json_is_400_and_another_media_type_415(api) -> None:
     api.refused("PUT", "/customers/a", 400, data=b"{", content_type="application/json")
     api.refused("PUT", "/customers/a", 400, data=b"\xff", content_type="application/json")
     api.refused("PUT", "/customers/a", 415, data=b"name=x", content_type="application/x-www-form-urlencoded")
+    assert api.get("/customers")["data"] == []
 
 
 def test_a_body_that_is_too_large_is_413(api) -> None:
     api.refused("PUT", "/customers/a", 413, body={"name": "x" * 300_000})
+    assert api.get("/customers")["data"] == []
 
 
 def test_search_finds_parts_of_id_name_and_mail_and_takes_wildcards_literally(api) -> None:

@@ -188,3 +188,4 @@ def test_a_cursor_of_another_kind_of_list_is_refused(api) -> None:
     by_number = api.get("/effects?limit=1")["next_cursor"]
     api.refused("GET", f"/effects?cursor={by_time}", 422)
     api.refused("GET", f"/customers?cursor={by_number}", 422)
+    assert [each["id"] for each in api.get(f"/customers?cursor={by_time}")["data"]] == ["0"]

@@ -15,6 +15,8 @@ from billhook.methods import PageState
 from billhook.model import Decline, DeclineClass, Ref
 from billhook.money import Money
 
+NOTHING_SAID = {"clientSecret": None, "method": None, "waits": False, "message": None}
+
 
 class Link:
     """An invoice of EUR 49.00 and whoever holds its link."""
@@ -54,7 +56,7 @@ def test_the_page_lets_the_provider_s_form_in_and_holds_no_secret(link: Link) ->
     assert "frame-src https://js.keeps.example" in policy
     assert "unsafe-inline" not in policy
     assert "https://js.keeps.example/v1.js" in answer.text
-    assert "Pay EUR\xa049.00" in answer.text
+    assert "Pay €49.00" in answer.text
     assert PAY_SECRET not in answer.text
     assert link.shop.provider().asked == []
 
@@ -64,7 +66,7 @@ def test_the_secret_is_given_when_the_page_s_script_asks(
 ) -> None:
     with caplog.at_level("DEBUG"):
         answer = link.form()
-    assert answer.get_json() == {"state": "open", "clientSecret": PAY_SECRET, "method": None, "message": None}
+    assert answer.get_json() == {**NOTHING_SAID, "state": "open", "clientSecret": PAY_SECRET}
     assert answer.headers["Cache-Control"] == "no-store"
     assert PAY_SECRET not in caplog.text
 
@@ -83,7 +85,7 @@ def test_the_reason_of_a_decline_is_told_but_never_a_sensitive_one(link: Link) -
     link.stands(decline=Decline(code="x", kind=DeclineClass.SOFT, message="Not enough money."))
     assert link.form().get_json()["message"] == "Not enough money."
     link.stands(decline=STOLEN)
-    assert link.form().get_json()["message"] is None
+    assert link.form().get_json()["message"] == "Your bank didn’t say why. It can tell you if you call."
 
 
 def test_a_saved_method_that_the_bank_wants_confirmed_is_named_to_the_script(link: Link) -> None:
@@ -94,10 +96,15 @@ def test_a_saved_method_that_the_bank_wants_confirmed_is_named_to_the_script(lin
     assert link.form().get_json()["method"] is None
 
 
+def test_a_question_that_the_bank_has_asked_is_told_to_the_script(link: Link) -> None:
+    link.stands(waits=True)
+    assert link.form().get_json()["waits"] is True
+
+
 @pytest.mark.parametrize("state", [PageState.SUCCEEDED, PageState.PROCESSING, PageState.CANCELED])
 def test_what_is_no_longer_open_gives_no_secret(link: Link, state: PageState) -> None:
     link.stands(state=state, client_secret=None)
-    assert link.form().get_json() == {"state": state, "clientSecret": None, "method": None, "message": None}
+    assert link.form().get_json() == {**NOTHING_SAID, "state": state}
 
 
 def test_a_payment_that_is_gone_begins_anew(link: Link) -> None:

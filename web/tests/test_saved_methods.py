@@ -84,24 +84,24 @@ def test_the_last_day_of_a_card_is_the_month_s() -> None:
 
 
 def test_one_form_is_one_set_up_however_often_it_is_sent(shop: Shop) -> None:
-    first = shop.methods.begin("acct_1", "keeps", form="f")
-    again = shop.methods.begin("acct_1", "keeps", form="f")
+    first = shop.begin()
+    again = shop.begin()
     assert first.id == again.id
     assert first.client_secret == SECRET
-    assert shop.methods.begin("acct_2", "keeps", form="f").id != first.id
+    assert shop.begin("acct_2").id != first.id
 
 
 def test_a_form_whose_set_up_was_given_up_begins_another(shop: Shop) -> None:
-    first = shop.methods.begin("acct_1", "keeps", form="f")
+    first = shop.begin()
     shop.provider().stands(first.id, PageState.CANCELED)
-    again = shop.methods.begin("acct_1", "keeps", form="f")
+    again = shop.begin()
     assert (again.id != first.id, again.state) == (True, PageState.OPEN)
 
 
 def test_a_form_that_was_sent_from_another_tab_already_leads_to_what_it_saved(shop: Shop) -> None:
-    first = shop.methods.begin("acct_1", "keeps", form="f")
+    first = shop.begin()
     shop.provider().complete(first.id, "pm_1")
-    again = shop.methods.begin("acct_1", "keeps", form="f")
+    again = shop.begin()
     assert (again.id, again.state) == (first.id, PageState.SUCCEEDED)
 
 
@@ -146,17 +146,17 @@ def test_nobody_can_have_another_customer_s_method_replaced(shop: Shop) -> None:
 
 @pytest.mark.parametrize("state", [PageState.OPEN, PageState.PROCESSING, PageState.CANCELED])
 def test_a_set_up_that_saved_nothing_changes_nothing(shop: Shop, state: PageState) -> None:
-    setup = shop.methods.begin("acct_1", "keeps", form="f")
+    setup = shop.begin()
     shop.provider().stands(setup.id, state)
-    added = shop.methods.finish("acct_1", "keeps", setup.id, Wish())
+    added = shop.methods.finish("acct_1", "keeps", setup.id)
     assert (added.setup.state, added.settled) == (state, None)
     assert "set_default" not in shop.provider().asked
 
 
 def test_a_set_up_of_another_customer_is_not_there(shop: Shop) -> None:
-    setup = shop.methods.begin("acct_2", "keeps", form="f")
+    setup = shop.begin("acct_2")
     with pytest.raises(NotFound):
-        shop.methods.finish("acct_1", "keeps", setup.id, Wish())
+        shop.methods.finish("acct_1", "keeps", setup.id)
 
 
 # --- what could not be collected is tried again ----------------------------------------------------------------------
@@ -166,14 +166,14 @@ def test_a_failed_invoice_is_tried_again_once_after_a_method_was_saved(shop: Sho
     shop.provider().outcome = CollectState.PROCESSING
     invoice = shop.failed_invoice()
     shop.clock.advance(timedelta(seconds=1))  # type: ignore[attr-defined]  # a virtual clock
-    setup = shop.methods.begin("acct_1", "keeps", form="f")
+    setup = shop.begin()
     shop.provider().complete(setup.id, "pm_1")
-    first = shop.methods.finish("acct_1", "keeps", setup.id, Wish()).settled
+    first = shop.methods.finish("acct_1", "keeps", setup.id).settled
     assert first is not None
     assert first.invoices == (str(invoice),)
     shop.deliver_what_is_due()
     assert shop.attempts(invoice) == 2
-    again = shop.methods.finish("acct_1", "keeps", setup.id, Wish()).settled
+    again = shop.methods.finish("acct_1", "keeps", setup.id).settled
     assert again is not None
     assert again == first
     shop.deliver_what_is_due()

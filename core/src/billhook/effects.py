@@ -200,6 +200,79 @@ class CancelSubscription:
         return f"subscription/{self.subscription}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrangeMethod:
+    """Do what a customer wished with a method they have saved: make it the default, retry what could not be collected.
+
+    ``setup`` is the provider's id of how they added it. Their coming back to the page does the same: whichever is first
+    does it, the other finds it done.
+    """
+
+    kind: Literal["arrange_method"] = "arrange_method"
+    customer_id: str
+    connection: str
+    setup: str
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One effect per set-up."""
+        return f"arrange/{self.connection}/{self.setup}"
+
+    @property
+    def lane(self) -> str:
+        """What a customer adds in one place is arranged in order."""
+        return f"methods/{self.connection}/{self.customer_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChooseMethod:
+    """Tell a billing engine that keeps payment methods itself which one the customer chose to be charged first."""
+
+    kind: Literal["choose_method"] = "choose_method"
+    customer_id: str
+    connection: str
+    method: Ref
+    chosen_at: datetime
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One effect per choice."""
+        return f"choose/{self.connection}/{self.customer_id}/{self.method}/{self.chosen_at.isoformat()}"
+
+    @property
+    def lane(self) -> str:
+        """As :attr:`SyncCustomer.lane`: the customer must be there, and the last choice counts."""
+        return f"customer/{self.connection}/{self.customer_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendPortalLinks:
+    """Mail customers who share an e-mail address a link each into the portal, because somebody asked with that address.
+
+    ``customer_ids`` is empty when nobody has the address: then there is nothing to do. The links are made when the mail is
+    sent, so none of them is in here. ``locale``: BCP 47, for a customer who has none.
+    """
+
+    kind: Literal["send_portal_links"] = "send_portal_links"
+    request_id: str
+    channel: str
+    customer_ids: tuple[str, ...]
+    locale: str
+    not_before: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """One effect per request."""
+        return f"portal-links/{self.request_id}"
+
+    @property
+    def lane(self) -> str:
+        """Mails to one address follow each other: the links of the last one count."""
+        return f"portal-links/{self.customer_ids[0] if self.customer_ids else self.request_id}"
+
+
 Effect = (
     CollectInvoice
     | RecordPayment
@@ -209,6 +282,9 @@ Effect = (
     | CloseRefund
     | SyncCustomer
     | CancelSubscription
+    | ArrangeMethod
+    | ChooseMethod
+    | SendPortalLinks
 )
 
 

@@ -354,7 +354,10 @@ class DisputeChanged(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MandateChanged(Fact):
-    """A standing permission stands at ``status``; ``metadata`` names whose it is."""
+    """A standing permission stands at ``status``; ``metadata`` names whose it is.
+
+    ``setup``: the provider's id of the set-up (:class:`billhook.methods.Setup`) that gave it; None: nothing says so.
+    """
 
     type: Literal["mandate.changed"] = "mandate.changed"
     ref: Ref
@@ -363,6 +366,7 @@ class MandateChanged(Fact):
     currency: str | None = None
     method: PaymentMethod | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    setup: str | None = None
 
 
 Event = (

@@ -22,6 +22,7 @@ from billhook.effects import Effect
 from billhook.events import Event
 from billhook.http import ApiClient, Timeouts
 from billhook.model import Snapshot
+from billhook.notifier import NotificationChannel
 from billhook.policy import AccessPolicy, PolicyContext
 from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
 
@@ -145,6 +146,17 @@ class HookSpecs:
     @hookspec
     def webhook_sources(self, context: ConnectionContext) -> Iterable[WebhookSource]:
         """Called once per connection at start-up: what understands ``POST /webhooks/<connection>``. At most one.
+
+        :param context: the connection. Must not call the network.
+        .. versionadded:: 0.1
+        """
+        raise AssertionError("a specification is never called")
+
+    @hookspec
+    def notification_channels(self, context: ConnectionContext) -> Iterable[NotificationChannel]:
+        """Called once per connection at start-up: what carries messages to customers, such as e-mail. At most one.
+
+        Example: ``return [AcmeMail.connect(context)]``.
 
         :param context: the connection. Must not call the network.
         .. versionadded:: 0.1

@@ -142,7 +142,8 @@ class SupportsMethodManagement(Protocol):
 class PagePayment:
     """An open attempt to collect, to be paid on a page of ours. See :class:`Setup` for ``client_secret``.
 
-    ``method``: the saved one that the bank wants confirmed. ``decline``: why the last try failed.
+    ``method``: the saved one that the bank wants confirmed. ``decline``: why the last try failed. ``waits``: the bank has
+    asked the customer, and the script's ``resume`` leads to its question.
     """
 
     session: str
@@ -152,6 +153,7 @@ class PagePayment:
     client_secret: str | None = field(default=None, repr=False)
     method: Ref | None = None
     decline: Decline | None = None
+    waits: bool = False
 
 
 @runtime_checkable
@@ -162,4 +164,21 @@ class SupportsPagePayment(Protocol):
     def page_payment(self, session: str) -> PagePayment:
         """Say how the attempt with this session stands and what the page needs; raises
         :class:`~billhook.errors.NotFound`."""
+        ...
+
+
+@runtime_checkable
+class SupportsSavedPayment(Protocol):
+    """Can take an open attempt from a method that its customer keeps, while they are there to answer their bank."""
+
+    def pay_saved(self, session: str, method: Ref, *, key: str) -> PagePayment:
+        """Take the attempt with this session from a saved method, and say how it stands then.
+
+        However often and with whatever keys it is called, one session moves money once at most: what is paid, under way
+        or canceled is left alone and answered as it stands. A decline is no error: the state is open, and ``decline`` says
+        why. Repeating with the same ``key`` is the same call. The customer is there, so the bank may ask (``waits``).
+
+        :raises NotFound: no such session, or its customer keeps no such method.    :raises Refused: not with this method.
+        :raises OutcomeUnknown: it was asked for and no usable answer came: look before anything else.
+        """
         ...

@@ -24,6 +24,7 @@ from billhook.effects import Effect
 from billhook.events import Event
 from billhook.hookspecs import API_VERSION, ENTRY_POINT_GROUP, ConnectionContext, HookSpecs, hookimpl
 from billhook.model import Snapshot
+from billhook.notifier import NotificationChannel
 from billhook.policy import AccessPolicy, PolicyContext, RulesPolicy
 from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
 
@@ -206,6 +207,10 @@ class Registry:
     def webhook_sources(self, name: str, context: ConnectionContext) -> tuple[WebhookSource, ...]:
         """Make one connection's webhook sources."""
         return self._objects(name, "webhook_sources", context, WebhookSource)  # type: ignore[type-abstract]  # protocol as a runtime check
+
+    def notification_channels(self, name: str, context: ConnectionContext) -> tuple[NotificationChannel, ...]:
+        """Make one connection's notification channels."""
+        return self._objects(name, "notification_channels", context, NotificationChannel)  # type: ignore[type-abstract]  # protocol as a runtime check
 
     def access_policies(self, context: PolicyContext) -> dict[str, AccessPolicy]:
         """Make the access policies of every plugin, by name. A plugin that raises or hangs is put out."""

@@ -399,6 +399,18 @@ class SupportsPlans(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsDefaultMethod(Protocol):
+    """Keeps payment methods of a payment provider itself, for what it collects through an integration of its own."""
+
+    def choose_method(self, customer_id: str, method: Ref) -> bool:
+        """Take ``method``, the payment provider's, first from now on; False: it keeps no such method, so nothing changes.
+
+        Repeating it is harmless.
+        """
+        ...
+
+
 class CancelWhen(StrEnum):
     """When a cancellation takes effect."""
 

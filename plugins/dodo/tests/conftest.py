@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,40 +16,13 @@ from werkzeug.test import Client, TestResponse
 from billhook.clock import VirtualClock
 from billhook.hookspecs import ConnectionContext, ConnectionState
 from billhook.testing.connection import make_context
+from billhook.testing.mailbox import Mailbox
 from billhook_dodo.config import DodoConfig
 from billhook_dodo.sandbox import API_KEY, WEBHOOK_SECRET, DodoSandbox
 
 Json = dict[str, Any]
 MakeContext = Callable[..., ConnectionContext]
 DODO_URL = "http://dodo.test"
-
-
-@dataclass
-class Received:
-    """One webhook delivery."""
-
-    body: bytes
-    headers: Mapping[str, str]
-
-    @property
-    def event(self) -> Json:
-        return json.loads(self.body)
-
-
-@dataclass
-class Mailbox:
-    """Takes webhooks; ``answers`` are the next HTTP statuses, 200 when used up."""
-
-    answers: list[int] = field(default_factory=list)
-    received: list[Received] = field(default_factory=list)
-
-    def __call__(self, body: bytes, headers: Mapping[str, str]) -> int:
-        self.received.append(Received(body, dict(headers)))
-        return self.answers.pop(0) if self.answers else 200
-
-    @property
-    def types(self) -> list[str]:
-        return [entry.event["type"] for entry in self.received]
 
 
 class Api:

@@ -11,7 +11,7 @@ import pytest
 
 from billhook.errors import NotFound, OutcomeUnknown, Refused, Temporary
 from billhook.methods import PageState
-from billhook.model import DeclineClass, Ref
+from billhook.model import DeclineClass, Mandate, MandateStatus, Ref
 from billhook.provider import CollectRequest, CollectState
 from billhook.testing.connection import MemoryState, make_collect_request
 from billhook.testing.sandbox import Fault, FaultKind
@@ -246,6 +246,38 @@ def test_the_next_attempt_calls_off_what_the_one_before_left_open(provider, sand
     assert not provider.checkout_usable(first.session)
     assert provider.checkout_usable(second.session)
     assert [each["status"] for each in sandbox.intents] == ["canceled", "requires_payment_method"]
+
+
+@pytest.mark.parametrize("paid", [False, True], ids=["left open", "paid"])
+@pytest.mark.parametrize("how", ["a mandate became known", "the link was changed"])
+def test_an_attempt_with_another_stripe_customer_sees_what_the_one_before_it_did(
+    provider, sandbox, clock, ask, paid, how
+):
+    linked = ask()
+    ours = replace(linked.customer, provider_ids={}) if how == "a mandate became known" else linked.customer
+    first = provider.collect(replace(linked, customer=ours))
+    if paid:
+        sandbox.pay(first.session)
+    other = sandbox.add_customer()["id"]
+    card = Ref("stripe", sandbox.add_method(other)["id"])
+    mandate = Mandate(ref=card, status=MandateStatus.ACTIVE, at=clock.now(), provider_customer=other)
+    if how == "the link was changed":
+        ours = replace(ours, provider_ids={"stripe": other})
+        clock.advance(timedelta(days=3))  # a search is behind; a change within the minute is not seen
+    second = provider.collect(replace(ask(attempt=2, mandates=(mandate,)), customer=ours))
+    assert second.by == ("existing" if paid else "saved_method")
+    assert not provider.checkout_usable(first.session)
+    assert len(sandbox.charges) == 1
+
+
+def test_a_link_to_a_customer_of_another_account_is_passed_over(provider, sandbox, ask):
+    request = ask()
+    strange = replace(request.customer, provider_ids={"stripe": "cus_of_another_account"})
+    request = replace(request, customer=strange)
+    assert provider.find_collected(request) is None
+    collected = provider.collect(request)
+    assert collected.state is OPEN
+    assert provider.find_collected(request).session == collected.session
 
 
 def test_an_attempt_that_comes_after_the_money_is_no_second_charge(provider, sandbox, customer, ask):

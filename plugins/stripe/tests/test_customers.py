@@ -62,6 +62,13 @@ def test_a_customer_that_the_billing_engine_made_is_taken(connect, sandbox, cloc
     assert connect().provider_customer(ACME) == theirs["id"]
 
 
+def test_an_id_in_other_letters_is_another_customer(connect, sandbox, clock):
+    first = connect().provider_customer(ACME)
+    clock.advance(timedelta(days=2))
+    assert connect().provider_customer(replace(ACME, id="ACME")) != first
+    assert connect().provider_customer(ACME) == first
+
+
 def test_an_id_that_could_break_a_query_is_only_an_id(connect, sandbox, clock):
     odd = Customer(id="o'hara\\' OR metadata['x']:'y")
     first = connect().provider_customer(odd)

@@ -10,8 +10,10 @@ import pytest
 import stripe
 
 from billhook_stripe.sandbox import API_KEY, PUBLISHABLE_KEY
+from billhook_stripe.sandbox.api_account import ENDPOINT, ENDPOINT_CHANGE
 from billhook_stripe.sandbox.api_customers import CUSTOMER, METHOD, METHOD_CHANGE, SETUP, SETUP_CONFIRM
 from billhook_stripe.sandbox.api_money import INTENT, INTENT_CHANGE, INTENT_CONFIRM, REFUND
+from billhook_stripe.sandbox.search import SEARCHING
 from billhook_stripe.sandbox.world import API_VERSION
 
 EVENTS = Path(__file__).parent / "fixtures" / "events"
@@ -152,6 +154,45 @@ def test_refunds_disputes_and_events_are_read_by_the_sdk(client, sandbox):
     ]  # fmt: skip
 
 
+def test_webhook_endpoints_are_registered_changed_and_deleted(client, sandbox):
+    made = client.v1.webhook_endpoints.create(
+        {"url": "http://127.0.0.1:9/a", "enabled_events": ["customer.created"], "metadata": {"ours": "1"}}
+    )
+    assert made.secret.startswith("whsec_")
+    kept = client.v1.webhook_endpoints.retrieve(made.id)
+    assert (kept.url, kept.metadata.to_dict(), "secret" in kept) == (
+        "http://127.0.0.1:9/a",
+        {"ours": "1"},
+        False,
+    )
+    change: Any = {
+        "url": "http://127.0.0.1:9/b",
+        "enabled_events": ["*"],
+        "metadata": {"more": "2"},
+        "disabled": True,
+    }
+    changed = client.v1.webhook_endpoints.update(made.id, change)
+    assert (changed.url, changed.status, changed.enabled_events) == (
+        "http://127.0.0.1:9/b",
+        "disabled",
+        ["*"],
+    )
+    assert changed.metadata.to_dict() == {"ours": "1", "more": "2"}
+    everywhere = [each.id for each in client.v1.webhook_endpoints.list().data]
+    assert everywhere == [made.id, sandbox.hooks.endpoint(everywhere[1]).shown["id"]]
+    assert client.v1.webhook_endpoints.delete(made.id).deleted
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        client.v1.webhook_endpoints.retrieve(made.id)
+    assert caught.value.code == "resource_missing"
+
+
+def test_an_endpoint_needs_an_address_with_a_scheme(client, sandbox):
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        client.v1.webhook_endpoints.create({"url": "shop.example", "enabled_events": ["*"]})
+    assert (caught.value.code, caught.value.param) == ("url_invalid", "url")
+    assert len(sandbox.hooks.endpoints) == 1
+
+
 # --- types -------------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +208,11 @@ def test_refunds_disputes_and_events_are_read_by_the_sdk(client, sandbox):
         (INTENT_CHANGE, "PaymentIntentUpdateParams"),
         (INTENT_CONFIRM, "PaymentIntentConfirmParams"),
         (REFUND, "RefundCreateParams"),
+        (SEARCHING, "PaymentIntentSearchParams"),
+        (SEARCHING, "CustomerSearchParams"),
+        (SEARCHING, "ChargeSearchParams"),
+        (ENDPOINT, "WebhookEndpointCreateParams"),
+        (ENDPOINT_CHANGE, "WebhookEndpointUpdateParams"),
     ],
 )
 def test_every_parameter_the_sandbox_takes_is_one_of_the_sdk_s(shape, params):

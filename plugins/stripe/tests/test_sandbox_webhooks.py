@@ -101,6 +101,16 @@ def test_an_endpoint_hears_what_it_asked_for_until_it_is_disabled(api, sandbox):
     assert api.status == 404
 
 
+def test_what_waits_for_an_endpoint_goes_to_its_new_address(api, sandbox, httpserver):
+    httpserver.expect_request("/new").respond_with_data("")
+    form = {"url": httpserver.url_for("/old"), "enabled_events[]": "customer.created"}
+    made = api.post("/v1/webhook_endpoints", form)
+    sandbox.add_customer()
+    api.post(f"/v1/webhook_endpoints/{made['id']}", {"url": httpserver.url_for("/new")})
+    sandbox.deliver_webhooks()
+    assert [request.path for request, _ in httpserver.log] == ["/new"]
+
+
 def test_an_old_event_can_be_sent_again(sandbox, mailbox):
     sandbox.add_customer()
     sandbox.deliver_webhooks()

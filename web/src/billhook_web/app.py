@@ -15,7 +15,7 @@ from billhook_web.logs import WSGIApplication
 from billhook_web.metrics import metrics_blueprint
 from billhook_web.pages import install_pages
 from billhook_web.pay import pay_blueprint
-from billhook_web.portal import register_portal
+from billhook_web.portal import register_portal, visitors
 from billhook_web.runtime import Runtime
 from billhook_web.webhooks import webhooks_blueprint
 from billhook_web.well_known import well_known_blueprint
@@ -29,7 +29,7 @@ def create_app(runtime: Runtime, wake: Wake, *, statement_seconds: float = STATE
     app = Flask("billhook_web")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.register_blueprint(webhooks_blueprint(runtime, wake))
-    app.register_blueprint(pay_blueprint(runtime))
+    app.register_blueprint(pay_blueprint(runtime, visitors(runtime)))
     app.register_blueprint(health_blueprint(runtime))
     app.register_blueprint(metrics_blueprint(runtime))
     app.register_blueprint(well_known_blueprint(runtime))

@@ -320,16 +320,30 @@ def gave_way(exc: BaseException) -> bool:
     return getattr(getattr(exc, "orig", None), "sqlstate", None) == LOCK_NOT_AVAILABLE
 
 
+_KEY = "hashtextextended(name, 0)"
+_NAMES = "FROM unnest(CAST(:names AS text[])) AS name"  # row by row, in the order of the list
+
+
 def lock(tx: Tx, names: Iterable[str]) -> None:
     """Serialise work on the named things until the transaction ends.
 
     PostgreSQL takes one advisory lock per name, in one order for everybody. On SQLite the transaction holds the only
     write lock already.
     """
-    if tx.dialect.name != "postgresql":
-        return
-    for name in sorted(set(names)):
-        tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+    if tx.dialect.name == "postgresql" and (wanted := sorted(set(names))):
+        tx.execute(text(f"SELECT pg_advisory_xact_lock({_KEY}) {_NAMES}"), {"names": wanted})
+
+
+def lock_free(tx: Tx, names: Iterable[str]) -> set[str]:
+    """Do as :func:`lock`, but wait for nobody; return what is ours now.
+
+    For who takes many at once: whoever waits while holding others would make everybody wait who wants one of those.
+    """
+    wanted = sorted(set(names))
+    if tx.dialect.name != "postgresql" or not wanted:
+        return set(wanted)
+    statement = text(f"SELECT name {_NAMES} WHERE pg_try_advisory_xact_lock({_KEY})")
+    return set(tx.execute(statement, {"names": wanted}).scalars())
 
 
 def skip_locked(statement: Select[Any], tx: Tx) -> Select[Any]:

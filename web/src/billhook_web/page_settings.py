@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from ipaddress import ip_network
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -37,6 +38,21 @@ class PageSettings(ConnectionConfig):
     portal_longest: str = Field(
         "PT12H", description="how long a portal session lasts at most, as an ISO 8601 duration"
     )
+    pay_saved_methods: Literal["portal", "link"] = Field(
+        "portal",
+        description="who may pay an invoice with a saved payment method on its pay page; portal: only who is signed in to "
+        "the portal as its customer; link: whoever has the link, and they read the method's last digits",
+    )
+    portal_email_login: bool = Field(
+        False,
+        description="customers may have a link into the portal mailed to them: true or false; true needs a connection that "
+        "sends mail",
+    )
+    trusted_proxies: Words = Field(
+        (),
+        description="addresses and networks of the reverse proxies in front of this host, comma-separated: their "
+        "X-Forwarded-For tells apart who asks for mails",
+    )
     brand_name: str = Field(
         "Billing", description="your name, on every page your customers see", max_length=60
     )
@@ -55,6 +71,13 @@ class PageSettings(ConnectionConfig):
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_origin(each) for each in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each)
+        return value
 
     @field_validator("portal_idle", "portal_longest")
     @classmethod

@@ -11,15 +11,17 @@ from typing import TypedDict
 import dramatiq
 
 from billhook.clock import Clock, SystemClock, new_token
-from billhook.errors import ConfigInvalid
+from billhook.errors import ConfigInvalid, Problem
 from billhook.hookspecs import HttpClients
-from billhook.http import ApiClient, Post, Sender, Timeouts
+from billhook.http import ApiClient, Post, Timeouts
+from billhook.http import Sender as WebhookSender
 from billhook.plugins import PATIENCE, BuiltinPolicies, Installed, Patience, Registry, load_plugins
 from billhook_web.broker import make_broker
 from billhook_web.db import Database
 from billhook_web.sealing import Sealer
 from billhook_web.services.access_policies import PolicyBook
 from billhook_web.services.answering import Answering
+from billhook_web.services.arranging import Arranging, ArrangingRules
 from billhook_web.services.collecting import Collecting
 from billhook_web.services.collection import CollectionRules
 from billhook_web.services.connecting import Connecting, connection_problems
@@ -36,14 +38,17 @@ from billhook_web.services.hiding import Hider
 from billhook_web.services.intake import Intake
 from billhook_web.services.jobs import Jobs
 from billhook_web.services.judging import Judge
+from billhook_web.services.keepers import Keepers, at_once
 from billhook_web.services.leases import Leases
 from billhook_web.services.leasing import Leasing
 from billhook_web.services.meters import Meters
 from billhook_web.services.paying import Paying
+from billhook_web.services.portal_letters import LetterWriter, Sender
+from billhook_web.services.portal_login import PortalLogin
 from billhook_web.services.portal_sessions import Limits, PortalSessions
 from billhook_web.services.previewing import Previewing
 from billhook_web.services.processing import Processing
-from billhook_web.services.publishing import publish
+from billhook_web.services.publishing import publish_all
 from billhook_web.services.receivers import Receivers
 from billhook_web.services.reconcile import Reconciler
 from billhook_web.services.recording import Recorder
@@ -54,6 +59,9 @@ from billhook_web.services.sightings import Looking
 from billhook_web.services.vault import Vault
 from billhook_web.services.verifying import Verifier
 from billhook_web.settings import Configuration, HostSettings, named_connections, read_configuration
+
+_secret = partial(new_token, size=32)
+"""Makes what lets somebody in: 256 random bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +99,7 @@ class Runtime:
     sealer: Sealer
     renewal: Renewal
     portal: PortalSessions
+    login: PortalLogin
     retention: Retention
     erasure: Erasure
     hide: Callable[[str], str]  # takes every configured secret out of a text
@@ -152,14 +161,14 @@ def build_runtime(
         configuration, registry, clock=clock, http=leases.bounded(http), db=db, sealer=sealer, hide=hide
     )
     book, meters = _policies(registry), Meters()
-    judge = Judge(book=book, publish=publish)
+    judge = Judge(book=book, publish=publish_all)
     recorder = Recorder(connections, registry, judge)
     gates = Gates(db=db, clock=clock, limit=host.calls_at_a_time(), redact=hide)
     working = _Working(
         db=db, clock=clock, connections=connections, recorder=recorder, redact=hide, meters=meters, gates=gates,
         lease=leases.length,
     )  # fmt: skip
-    collecting, delivery = working.collecting_and_delivery(public_url=host.public_url)
+    collecting, delivery = working.collecting_and_delivery(host)
     processing = working.processing()
     return Runtime(
         configuration=configuration,
@@ -180,10 +189,10 @@ def build_runtime(
         methods=SavedMethods(db=db, clock=clock, connections=connections, ask=gates.ask),
         reconciler=working.reconciler(processing, every=host.reconciles_every()),
         receivers=Receivers(db=db, clock=clock, sealer=sealer, allowed=host.webhook_targets()),
-        dispatcher=working.dispatcher(sealer, post or Sender(allowed=host.webhook_targets())),
+        dispatcher=working.dispatcher(sealer, post or WebhookSender(allowed=host.webhook_targets())),
         meters=meters,
         breakers=gates,
-        portal=_portal(host, db=db, clock=clock),
+        **_entrance(host, db=db, clock=clock, connections=connections),
         retention=Retention(db=db, clock=clock, keep=host.keeps_bodies(), meters=meters),
         erasure=Erasure(db=db, clock=clock, recorder=recorder),
         leasing=Leasing(db=db, sealer=sealer, issuer=host.public_url),
@@ -231,18 +240,27 @@ class _Working:
     gates: Gates
     lease: timedelta
 
-    def collecting_and_delivery(self, *, public_url: str) -> tuple[Collecting, Delivery]:
+    def collecting_and_delivery(self, host: HostSettings) -> tuple[Collecting, Delivery]:
         collecting = Collecting(
-            clock=self.clock, connections=self.connections, recorder=self.recorder, public_url=public_url,
+            clock=self.clock, connections=self.connections, recorder=self.recorder, public_url=host.public_url,
             new_token=new_token,
         )  # fmt: skip
         jobs = Jobs(
-            clock=self.clock, connections=self.connections, recorder=self.recorder, collecting=collecting
-        )
+            clock=self.clock, connections=self.connections, recorder=self.recorder, collecting=collecting,
+            arranging=self._arranging(), letters=self._letters(host),
+        )  # fmt: skip
         return collecting, Delivery(
             db=self.db, clock=self.clock, jobs=jobs, redact=self.redact, meters=self.meters, gates=self.gates,
             lease=self.lease,
         )  # fmt: skip
+
+    def _letters(self, host: HostSettings) -> LetterWriter:
+        sender = Sender(name=host.brand_name, accent=host.accent().light, public_url=host.public_url)
+        return LetterWriter(clock=self.clock, connections=self.connections, new_token=_secret, sender=sender)
+
+    def _arranging(self) -> Arranging:
+        keepers = Keepers(db=self.db, connections=self.connections, ask=at_once)
+        return Arranging(db=self.db, clock=self.clock, connections=self.connections, keepers=keepers)
 
     def processing(self) -> Processing:
         return Processing(
@@ -270,6 +288,7 @@ def _plugins(
     wanted = {connection.plugin for connection in configuration.connections} | set(host.plugins_allow)
     registry = load_plugins(wanted, denied=host.plugins_deny, installed=installed, patience=patience)
     registry.register(CollectionRules(host.schedule()), "billhook-collection", essential=True)
+    registry.register(ArrangingRules(), "billhook-arranging", essential=True)
     registry.register(BuiltinPolicies(), "billhook-policies", essential=True)
     return registry
 
@@ -279,10 +298,37 @@ def _broker(host: HostSettings, leases: Leases) -> dramatiq.Broker:
     return make_broker(url, time_limit=leases.time_limit)
 
 
+class _Entrance(TypedDict):
+    """The ways into the customer portal, as the fields of :class:`Runtime`."""
+
+    portal: PortalSessions
+    login: PortalLogin
+
+
+def _entrance(host: HostSettings, *, db: Database, clock: Clock, connections: Connections) -> _Entrance:
+    return {
+        "portal": _portal(host, db=db, clock=clock),
+        "login": _login(host, db=db, clock=clock, connections=connections),
+    }
+
+
 def _portal(host: HostSettings, *, db: Database, clock: Clock) -> PortalSessions:
     idle, longest = host.portal_stay()
     limits = Limits(idle=idle, longest=longest, return_origins=host.portal_return_origins)
-    return PortalSessions(db=db, clock=clock, limits=limits, new_token=partial(new_token, size=32))
+    return PortalSessions(db=db, clock=clock, limits=limits, new_token=_secret)
+
+
+def _login(host: HostSettings, *, db: Database, clock: Clock, connections: Connections) -> PortalLogin:
+    """Raises ConfigInvalid when it is on and nothing sends mail; a plugin that is out of order stops nobody else."""
+    out = any(each.problem is not None for each in connections.all())
+    if host.portal_email_login and not connections.channels() and not out:
+        db.close()
+        what = "is on, but nothing that is connected sends mail."
+        fix = "Add one that does to BILLHOOK_CONNECTIONS, such as mail=notifications, or turn it off."
+        raise ConfigInvalid([Problem("BILLHOOK_PORTAL_EMAIL_LOGIN", what, fix)])
+    return PortalLogin(
+        db=db, clock=clock, connections=connections, new_token=new_token, on=host.portal_email_login
+    )
 
 
 def _policies(registry: Registry) -> PolicyBook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from billhook.access.debts import Debts
@@ -51,6 +52,14 @@ class Book:
                 subscription.confirm(self.policy, fact.at)
             case _:
                 self._enter(fact)
+
+    def pass_to(self, now: datetime) -> None:
+        """Leave behind what matters only to instants before now; nothing is asked about those any more."""
+        self.debts.pass_to(now)
+        for debts in self._debts_of.values():
+            debts.pass_to(now)
+        for subscription in self.subscriptions.values():
+            subscription.pass_to(now)
 
     def debts_of(self, subscription: str) -> Debts:
         """Return the open invoices of one subscription, and those of the account as a whole."""

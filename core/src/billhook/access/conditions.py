@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from heapq import merge
+from itertools import chain
 
 from billhook.access.debts import ALWAYS, Debts
-from billhook.access.ledger import Ledger, decline_matches
+from billhook.access.ledger import Ledger
 from billhook.access.rules import Policy, Rule, When
 
 Times = tuple[datetime | None, ...]
+Arrival = tuple[datetime, int]
 Condition = Callable[[Debts], datetime | None]
 
 
@@ -74,8 +77,12 @@ def _conditions(when: When) -> Iterator[Condition]:
 
 
 def _failed_with(debts: Debts, wanted: tuple[str, ...]) -> datetime | None:
-    failed = (name for name, each in debts.open.items() if decline_matches(each.failure, wanted))
-    return _earliest(debts.unpaid_from(name) for name in failed)
+    best: datetime | None = None
+    for name in chain.from_iterable(debts.declined.get(word, ()) for word in wanted):
+        if name not in debts.covered:
+            return ALWAYS
+        best = min(best or debts.covered[name], debts.covered[name])
+    return best
 
 
 def _first(
@@ -98,22 +105,31 @@ def _earliest(times: Iterable[datetime | None]) -> datetime | None:
 def _reached(debts: Debts, currency: str, limit: int, *, overdue: bool) -> datetime | None:
     if debts.totals.get(currency, 0) < limit:
         return None
-    if not overdue and not debts.covered:
-        return ALWAYS
+    flying = sorted(_arrivals(debts, currency, debts.covered, overdue=overdue))
     total = 0
-    for time, amount in _arrivals(debts, currency, overdue=overdue):
+    if overdue:
+        names = (name for _, name in debts.by_due if name not in debts.covered)
+        arriving: Iterable[Arrival] = _arrivals(debts, currency, names, overdue=True)
+        arriving = merge(arriving, flying) if flying else arriving
+    else:
+        total = debts.totals[currency] - sum(amount for _, amount in flying)
+        arriving = flying
+    if total >= limit:
+        return ALWAYS
+    for time, amount in arriving:
         total += amount
         if total >= limit:
             return time
     return None
 
 
-def _arrivals(debts: Debts, currency: str, *, overdue: bool) -> Iterable[tuple[datetime, int]]:
-    """Yield when each open invoice of a currency begins to count, in order of time."""
+def _arrivals(debts: Debts, currency: str, names: Iterable[str], *, overdue: bool) -> Iterator[Arrival]:
+    """Yield when each of some open invoices begins to count, if it is in that currency, and how much it is."""
     begin = debts.overdue_from if overdue else debts.unpaid_from
-    names = (name for _, name in debts.by_due if debts.balance(name)[0] == currency)
-    arriving = ((begin(name), debts.balance(name)[1]) for name in names)
-    return sorted(arriving) if debts.covered else arriving
+    for name in names:
+        code, amount = debts.balance(name)
+        if code == currency:
+            yield begin(name), amount
 
 
 def _nth(debts: Debts, number: int) -> datetime | None:

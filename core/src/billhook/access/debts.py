@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from billhook.access.calendar import begins, day_of
-from billhook.access.ledger import InvoiceState
+from billhook.access.ledger import InvoiceState, decline_words
 from billhook.access.rules import Policy
 
 ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
@@ -28,6 +28,8 @@ class _Keys(NamedTuple):
     failed: datetime | None
     currency: str
     balance: int
+    lapse: datetime | None
+    declined: tuple[str, ...]
 
 
 class Debts:
@@ -45,12 +47,14 @@ class Debts:
         self.zone = zone
         self.subscription = subscription
         self.open: dict[str, InvoiceState] = {}
-        self.covered: dict[str, datetime] = {}
+        self.covered: dict[str, datetime] = {}  # by a debit in flight, until then
+        self.declined: dict[str, dict[str, None]] = {}  # by decline code and class: the latest attempt failed
         self.totals: dict[str, int] = {}
         self._keys: dict[str, _Keys] = {}
         self._due: list[Dated] = []
         self._issued: list[Dated] = []
         self._failed: list[Timed] = []
+        self._lapses: list[Timed] = []
         for invoice in invoices:
             self.update(invoice)
 
@@ -66,14 +70,19 @@ class Debts:
             invoice.first_failed_at,
             document.currency,
             invoice.balance,
+            invoice.covered_until,
+            decline_words(invoice.failure),
         )
         self.open[invoice.id], self._keys[invoice.id] = invoice, keys
         insort(self._due, (keys.due, invoice.id))
         insort(self._issued, (keys.issued, invoice.id))
         if keys.failed is not None:
             insort(self._failed, (keys.failed, invoice.id))
-        if invoice.covered_until is not None:
-            self.covered[invoice.id] = invoice.covered_until
+        if keys.lapse is not None:
+            self.covered[invoice.id] = keys.lapse
+            insort(self._lapses, (keys.lapse, invoice.id))
+        for word in keys.declined:
+            self.declined.setdefault(word, {})[invoice.id] = None
         self.totals[keys.currency] = self.totals.get(keys.currency, 0) + keys.balance
 
     def _discard(self, name: str) -> None:
@@ -81,12 +90,20 @@ class Debts:
         if keys is None:
             return
         del self.open[name]
-        self.covered.pop(name, None)
+        if self.covered.pop(name, None) is not None and keys.lapse is not None:
+            del self._lapses[bisect_left(self._lapses, (keys.lapse, name))]
+        for word in keys.declined:
+            del self.declined[word][name]
         del self._due[bisect_left(self._due, (keys.due, name))]
         del self._issued[bisect_left(self._issued, (keys.issued, name))]
         if keys.failed is not None:
             del self._failed[bisect_left(self._failed, (keys.failed, name))]
         self.totals[keys.currency] -= keys.balance
+
+    def pass_to(self, now: datetime) -> None:
+        """Forget the debits in flight that lapse by now: what is asked from here on, they do not cover."""
+        while self._lapses and self._lapses[0][0] <= now:
+            del self.covered[self._lapses.pop(0)[1]]
 
     @property
     def by_age(self) -> list[Dated]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from billhook.access.book import Book
 from billhook.access.conditions import Rulebook
-from billhook.access.debts import owed_at
+from billhook.access.debts import ALWAYS, owed_at
 from billhook.access.decision import Decision, Next, SubscriptionDecision
 from billhook.access.explain import reasons_of_lifecycle, reasons_of_rule
 from billhook.access.facts import AccessFact, Account, Delegated
@@ -128,11 +128,14 @@ class Timeline:
         self._now: datetime | None = None
         self._head: Head | None = None
         self._since: datetime | None = None
-        self._outlook = self._look()
+        self._outlook = self._look(ALWAYS)
 
-    def _look(self) -> Outlook:
+    def _look(self, now: datetime) -> Outlook:
         own = self._books[self.account.id]
-        return Outlook(self.policy, self._rulebook, own, self._payer(own))
+        payer = self._payer(own)
+        for book in {own, payer}:
+            book.pass_to(now)
+        return Outlook(self.policy, self._rulebook, own, payer, now)
 
     def _payer(self, own: Book) -> Book:
         """Follow who pays to the end. A payer nobody knows, or a circle, leaves everyone to their own debts."""
@@ -159,7 +162,7 @@ class Timeline:
             self._head, self._since = self._after_breaks(self._now, at)
         for _, name, fact in entries:
             self._books[name].apply(fact)
-        self._outlook = self._look()
+        self._outlook = self._look(at)
         self._now = at
         head = self._outlook.head(at)
         own = any(name == self.account.id for _, name, _ in entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -144,12 +145,19 @@ class InvoiceState:
         return max(starts) + trusted if starts else None
 
 
+def decline_words(failure: PaymentChanged | Reversed | None) -> tuple[str, ...]:
+    """Return the decline code and class that a failure has, as far as they are known."""
+    if not isinstance(failure, PaymentChanged) or failure.type != "payment.failed":
+        return ()
+    kind = failure.decline_class or _CLASSES.get(failure.decline or "")
+    words = (failure.decline, kind.value if kind else None)
+    return tuple(dict.fromkeys(word for word in words if word is not None))
+
+
 def decline_matches(failure: PaymentChanged | Reversed | None, wanted: tuple[str, ...]) -> str | None:
     """Return the wanted decline code or class that a failure has, or None."""
-    if not isinstance(failure, PaymentChanged) or failure.type != "payment.failed":
-        return None
-    kind = failure.decline_class or _CLASSES.get(failure.decline or "")
-    return next((each for each in wanted if each == failure.decline or (kind and each == kind.value)), None)
+    words = decline_words(failure)
+    return next((each for each in wanted if each in words), None)
 
 
 class Ledger:
@@ -158,7 +166,7 @@ class Ledger:
     def __init__(self, policy: Policy) -> None:
         self.invoices: dict[str, InvoiceState] = {}
         self.payments: dict[str, PaymentState] = {}
-        self._disputes: dict[DisputeStage, set[str]] = {"opened": set(), "lost": set()}
+        self._disputes: dict[DisputeStage, list[str]] = {"opened": [], "lost": []}  # payments, in order
         self._policy = policy
 
     def apply(self, fact: LedgerFact) -> list[InvoiceState]:
@@ -173,7 +181,7 @@ class Ledger:
 
         :param subscription: look only at invoices of this one and of the whole account.
         """
-        for name in sorted(self._disputes[stage]):
+        for name in self._disputes[stage]:
             if subscription is None or self._concerns(name, subscription):
                 return name
         return None
@@ -273,10 +281,12 @@ class Ledger:
 
     def _note_dispute(self, stage: DisputeStage, fact: Disputed, *, holds: bool) -> None:
         names = self._disputes[stage]
-        if holds:
-            names.add(fact.payment)
-        else:
-            names.discard(fact.payment)
+        place = bisect_left(names, fact.payment)
+        known = names[place : place + 1] == [fact.payment]
+        if holds and not known:
+            names.insert(place, fact.payment)
+        elif known and not holds:
+            del names[place]
 
     def _invoice(self, name: str) -> InvoiceState:
         return self.invoices.setdefault(name, InvoiceState(name))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -26,6 +26,8 @@ USABLE: Final = frozenset({"active", "trialing", "canceling"})
 """States in which the subscription itself gives full access."""
 
 Step = tuple[datetime, str]
+Issued = tuple[date, datetime, str]
+"""Where an invoice comes in the order of issue: its date, when it was said, its id."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,6 +76,7 @@ class SubscriptionState:
     invoices: dict[str, InvoiceState] = field(default_factory=dict)
     in_flight: dict[str, InvoiceState] = field(default_factory=dict)
     chain: Chain = field(default_factory=Chain)
+    issued: list[Issued] = field(default_factory=list)
 
     def apply(self, fact: Started | Canceled | LifecycleChanged, zone: ZoneInfo) -> None:
         """Apply the next fact in time."""
@@ -100,6 +103,7 @@ class SubscriptionState:
         self.chain = Chain()
         self.invoices.pop(invoice, None)
         self.in_flight.pop(invoice, None)
+        self.issued = [each for each in self.issued if each[2] != invoice]
         self.links = [link for link in self.links if link.invoice != invoice]
 
     def add_period(self, document: Finalized, invoice: InvoiceState, zone: ZoneInfo) -> None:
@@ -107,6 +111,7 @@ class SubscriptionState:
         if document.invoice in self.invoices:
             self.forget(document.invoice)
         self.invoices[document.invoice] = invoice
+        insort(self.issued, (document.issue_date, document.at, document.invoice))
         if document.period is not None:
             start = instant_of(document.period.start, zone)
             end = instant_of(document.period.end, zone)
@@ -124,6 +129,13 @@ class SubscriptionState:
         else:
             self.in_flight.pop(invoice.id, None)
 
+    def pass_to(self, now: datetime) -> None:
+        """Forget the debits in flight that lapse by now: what is asked from here on, they do not cover."""
+        covers = [(name, each.covered_until) for name, each in self.in_flight.items()]
+        for name, lapse in covers:
+            if lapse is None or lapse <= now:
+                del self.in_flight[name]
+
     def confirm(self, policy: Policy, at: datetime) -> None:
         """Note that the first invoice is fully paid, when it is: in time, or too late."""
         if policy.activate_on != "payment_confirmed" or self.activated_at is not None:
@@ -139,8 +151,8 @@ class SubscriptionState:
 
     def first_invoice(self) -> InvoiceState | None:
         """Return the invoice whose payment activates the subscription: the earliest that was not voided."""
-        standing = (each for each in self.invoices.values() if not each.voided)
-        return min(standing, key=_issued, default=None)
+        standing = (self.invoices[name] for _, _, name in self.issued)
+        return next((each for each in standing if not each.voided), None)
 
     def deadline(self, policy: Policy) -> datetime | None:
         """Return when a pending subscription expires; None: never."""
@@ -173,21 +185,17 @@ class SubscriptionState:
             self.paused_at = None
 
 
-def _issued(invoice: InvoiceState) -> tuple[object, ...]:
-    document = invoice.document
-    if document is None:
-        raise AssertionError("an invoice of a subscription has a document")
-    return document.issue_date, document.at, document.invoice
+def steps(subscription: SubscriptionState, policy: Policy, now: datetime) -> tuple[Step, ...]:
+    """Return the states of a subscription in time if nothing new happens; the last that has begun is the present one.
 
-
-def steps(subscription: SubscriptionState, policy: Policy) -> tuple[Step, ...]:
-    """Return the states of a subscription in time if nothing new happens; the last that has begun is the present one."""
+    :param now: nothing is asked about what was before.
+    """
     life = _before_cancel(subscription, policy)
     if subscription.ended:
         return ((ALWAYS, "ended"),)
     if subscription.canceled is None:
         return life
-    end = cancel_takes_effect(subscription, subscription.canceled, policy)
+    end = cancel_takes_effect(subscription, subscription.canceled, policy, now)
     kept = tuple((at, "canceling" if state in USABLE else state) for at, state in life if at < end)
     return (*kept, (end, "ended"))
 
@@ -217,7 +225,9 @@ def _before_cancel(subscription: SubscriptionState, policy: Policy) -> tuple[Ste
     return tuple(life)
 
 
-def cancel_takes_effect(subscription: SubscriptionState, canceled: Canceled, policy: Policy) -> datetime:
+def cancel_takes_effect(
+    subscription: SubscriptionState, canceled: Canceled, policy: Policy, now: datetime
+) -> datetime:
     """Return when a canceled subscription ends if nothing new happens, never before it was canceled."""
     match canceled.mode:
         case "immediate":
@@ -227,7 +237,7 @@ def cancel_takes_effect(subscription: SubscriptionState, canceled: Canceled, pol
         case _:
             if policy.on_cancel == "immediate":
                 return canceled.at
-            return max(canceled.at, prepaid_until(subscription) or canceled.at)
+            return max(canceled.at, prepaid_until(subscription, now) or canceled.at)
 
 
 def _as_instant(canceled: Canceled) -> datetime:
@@ -272,14 +282,15 @@ def _later(one: datetime | None, other: datetime) -> datetime:
     return other if one is None else max(one, other)
 
 
-def prepaid_until(subscription: SubscriptionState) -> datetime | None:
+def prepaid_until(subscription: SubscriptionState, now: datetime) -> datetime | None:
     """Return the first instant that is not prepaid any more if nothing new happens; None: nothing is prepaid.
 
-    Debits in flight that lapse before then take their periods with them.
+    Debits in flight that lapse before then take their periods with them. What is not prepaid by now any more may have
+    ended at any instant before.
     """
     covers = (each.covered_until for each in subscription.in_flight.values())
-    lapses = sorted({lapse for lapse in covers if lapse is not None})
-    until = paid_through(subscription, ALWAYS)
+    lapses = sorted({lapse for lapse in covers if lapse is not None and lapse > now})
+    until = paid_through(subscription, now)
     for lapse in lapses:
         if until is None or until <= lapse:
             return until

@@ -60,10 +60,11 @@ class Prospect(NamedTuple):
 
 
 class Outlook:
-    """The account's decisions from now on if no new fact arrives."""
+    """The account's decisions from now on if no new fact arrives. The books must have passed to ``now``."""
 
-    def __init__(self, policy: Policy, rulebook: Rulebook, own: Book, payer: Book) -> None:
+    def __init__(self, policy: Policy, rulebook: Rulebook, own: Book, payer: Book, now: datetime) -> None:
         self.policy = policy
+        self._now = now
         self._rulebook = rulebook
         self.own = own
         self.payer = payer
@@ -132,7 +133,7 @@ class Outlook:
                 yield from prospect.own_times
 
     def _prospect(self, subscription: SubscriptionState) -> Prospect:
-        life = steps(subscription, self.policy)
+        life = steps(subscription, self.policy, self._now)
         owing = any(time is not None for time in self.times)
         if self.payer is not self.own or not owing:
             return Prospect(subscription, life)
@@ -140,7 +141,7 @@ class Outlook:
             return Prospect(subscription, life)
         debts = self.own.debts_of(subscription.id)
         times = self._rulebook.times(debts, self.own.ledger, self.own.tags)
-        shield = None if self.policy.rollup == "per_subscription" else prepaid_until(subscription)
+        shield = None if self.policy.rollup == "per_subscription" else prepaid_until(subscription, self._now)
         if self.policy.rollup == "worst" and shield is None:
             return Prospect(subscription, life)
         return Prospect(subscription, life, debts, times, shield)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from billhook.model import DeclineClass, PaymentStatus, RefundStatus
@@ -71,6 +73,13 @@ class StoryPayment:
     id: str
     amount: Money
     succeeded: bool
+
+
+class StoryMeans(StrEnum):
+    """What a customer fills into the provider's own form."""
+
+    CARD = "card"  # it always works
+    REFUSED_ACCOUNT = "refused_account"  # a bank account: it can be debited, and days later the bank refuses
 
 
 class Story(Protocol):
@@ -156,4 +165,18 @@ class PaymentStory(Story, Protocol):
 
     def lose(self, dispute_id: str) -> None:
         """Let the bank decide a dispute for the customer."""
+        ...
+
+
+@runtime_checkable
+class KeepingStory(PaymentStory, Protocol):
+    """A payment provider's sandbox whose form stands in our own pages: customers keep cards and bank accounts there."""
+
+    @property
+    def debit_takes(self) -> timedelta:
+        """Return how long a bank debit is on its way before the bank answers."""
+        ...
+
+    def fill_in(self, setup: str, means: StoryMeans) -> None:
+        """Let the customer fill in the form that was begun as ``setup``, and agree with their bank."""
         ...

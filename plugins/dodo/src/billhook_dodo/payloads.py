@@ -1,71 +1,35 @@
-"""Typed values out of Dodo's JSON: each reader takes an object and a key, and names the key when it is wrong.
+"""Typed values out of Dodo's JSON: the readers of :mod:`billhook.payloads`, and those of what only Dodo writes so.
 
-Only what is needed is read and everything else is let pass: Dodo adds properties about monthly.
+Dodo adds properties about monthly, writes the amounts of disputes as strings of digits, and names each amount's currency.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from typing import Final
 
 from billhook.errors import PayloadInvalid
 from billhook.money import Money
+from billhook.payloads import Json, maybe_record, maybe_text, parsed, record, records, text, whole
+from billhook.payloads import maybe_instant as instant
 
-Json = Mapping[str, Any]
+__all__ = [
+    "Json",
+    "instant",
+    "maybe_money",
+    "maybe_record",
+    "maybe_text",
+    "minor",
+    "money",
+    "parsed",
+    "record",
+    "records",
+    "text",
+    "words",
+]
 
-_DIGITS = re.compile(r"[0-9]{1,15}")
-_LARGEST = 10**15  # minor units; beyond it is a mistake, not money
-
-
-def parsed(body: bytes) -> Json:
-    """Return the JSON object that ``body`` is; raises :class:`PayloadInvalid` for anything else."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        raise PayloadInvalid("the body is not JSON") from None
-    if not isinstance(value, dict):
-        raise PayloadInvalid("the body is not a JSON object")
-    return value
-
-
-def text(data: Json, key: str) -> str:
-    """Return a string that must be there."""
-    value = data.get(key)
-    if not isinstance(value, str) or not value:
-        raise PayloadInvalid(f"{key}: expected text, got {_kind(value)}")
-    return value
-
-
-def maybe_text(data: Json, key: str) -> str | None:
-    """Return a string, or None when it is null, absent or empty."""
-    return None if data.get(key) in (None, "") else text(data, key)
-
-
-def record(data: Json, key: str) -> Json:
-    """Return an object that must be there."""
-    value = data.get(key)
-    if not isinstance(value, dict):
-        raise PayloadInvalid(f"{key}: expected an object, got {_kind(value)}")
-    return value
-
-
-def maybe_record(data: Json, key: str) -> Json:
-    """Return an object; an empty one when it is null or absent."""
-    return {} if data.get(key) is None else record(data, key)
-
-
-def records(data: Json, key: str) -> Iterator[Json]:
-    """Iterate over a list of objects; over nothing when it is null or absent."""
-    value = data.get(key)
-    if not isinstance(value, list | None):
-        raise PayloadInvalid(f"{key}: expected a list, got {_kind(value)}")
-    for entry in value or ():
-        if not isinstance(entry, dict):
-            raise PayloadInvalid(f"{key}: expected objects in the list, got {_kind(entry)}")
-        yield entry
+_DIGITS: Final = re.compile(r"[0-9]{1,15}")
 
 
 def minor(data: Json, key: str) -> int:
@@ -73,9 +37,7 @@ def minor(data: Json, key: str) -> int:
     value = data.get(key)
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
-    if type(value) is not int or not 0 <= value <= _LARGEST:
-        raise PayloadInvalid(f"{key}: expected a whole number of minor units, got {_kind(value)}")
-    return value
+    return whole(data, key, of="minor units")
 
 
 def money(data: Json, key: str, currency_key: str) -> Money:
@@ -93,20 +55,6 @@ def maybe_money(data: Json, key: str, currency_key: str) -> Money | None:
     return money(data, key, currency_key)
 
 
-def instant(data: Json, key: str) -> datetime | None:
-    """Return an ISO 8601 time in UTC, or None when it is null or absent. A time without a zone is refused."""
-    value = maybe_text(data, key)
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            raise PayloadInvalid(f"{key}: the time has no zone")
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise PayloadInvalid(f"{key}: expected an ISO 8601 time") from None
-
-
 def words(data: Json, key: str) -> dict[str, str]:
     """Return metadata as text: Dodo allows strings, numbers and booleans as values."""
     return {name: _word(value) for name, value in maybe_record(data, key).items() if value is not None}
@@ -114,20 +62,3 @@ def words(data: Json, key: str) -> dict[str, str]:
 
 def _word(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _kind(value: object) -> str:
-    """Name a value's JSON type without showing it: it may be personal."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "a boolean"
-        case str():
-            return "text" if value else "empty text"
-        case int() | float():
-            return "another number"
-        case list():
-            return "a list"
-        case _:
-            return "an object"

@@ -37,6 +37,25 @@ class Customers:
         with readable():
             return Ref(self._connection, text(obj(answer, "customer"), "lago_id"))
 
+    def choose_method(self, customer_id: str, method: Ref) -> bool:
+        """Make a method the default of those that Lago keeps; False: it keeps no such one, so nothing changes.
+
+        Lago keeps methods only for customers of an integration of its own, since 1.35, each under an id of its own.
+        """
+        path = ("customers", customer_id, "payment_methods")
+        try:
+            kept = list(self._client.pages("payment_methods", *path))
+        except NotFound:  # of the customer, or of the endpoint in an older Lago
+            return False
+        found = next((row for row in kept if row.get("provider_method_id") == method.id), None)
+        if found is None:
+            return False
+        if found.get("is_default") is not True:
+            with readable():
+                ours = text(found, "lago_id")
+            self._client.put(*path, ours, "set_as_default", body={})
+        return True
+
     def _metadata(self, customer_id: str) -> list[dict[str, Any]]:
         """Return what is there, as it must be sent back: the list replaces the whole set, and an entry without its
         id collides with itself."""

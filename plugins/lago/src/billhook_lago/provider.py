@@ -19,6 +19,7 @@ from billhook.provider import (
     Recorded,
     SupportsCheck,
     SupportsCreditNotes,
+    SupportsDefaultMethod,
     SupportsInvoicePdf,
     SupportsPlans,
     SupportsSubscriptions,
@@ -59,6 +60,7 @@ class LagoEngine(
     SupportsSubscriptions,
     SupportsInvoicePdf,
     SupportsUsage,
+    SupportsDefaultMethod,
     SupportsCheck,
 ):
     """One Lago organisation. The protocols in :mod:`billhook.provider` say what each method promises."""
@@ -181,6 +183,10 @@ class LagoEngine(
         answer = self._client.get("customers", customer_id, "current_usage", params=params)
         with readable():
             return catalogue.usage(obj(answer, "customer_usage"))
+
+    def choose_method(self, customer_id: str, method: Ref) -> bool:
+        """Charge this method first, where Lago has an integration of its own that knows it."""
+        return self._customers.choose_method(customer_id, method)
 
     def check(self) -> Sequence[Finding]:
         """Look at credentials, release, licence and webhook endpoints."""

@@ -17,8 +17,8 @@ from billhook.errors import NotFound, Refused
 from billhook.hookspecs import ConnectionState
 from billhook.model import Address, Customer, Mandate
 
-from .client import StripeApi, keyed, plain, readable
-from .payloads import Json, text
+from .client import PAGE, StripeApi, keyed, plain, readable
+from .payloads import Json, text, words
 
 OWNER: Final = "billhook_customer"
 """The metadata key on a Stripe customer that holds the integrator's own id."""
@@ -64,10 +64,12 @@ class Customers:
 
     def _searched(self, customer: Customer) -> Json | None:
         for name in (OWNER, _FOREIGN_OWNER):
-            query = f"metadata['{name}']:'{_escaped(customer.id)}'"
+            query = f"metadata['{name}']:'{escaped(customer.id)}'"
             with self.api.answers():
-                page = self.api.v1.customers.search({"query": query, "limit": 2})
-            found = [plain(each) for each in page.data]
+                rows = self.api.v1.customers.search({"query": query, "limit": PAGE}).data
+            # What Stripe's search takes for equal may differ in the case of letters; for us that is another customer.
+            with readable("the list of customers"):
+                found = [row for row in map(plain, rows) if words(row, "metadata").get(name) == customer.id]
             if found:
                 return found[-1]  # the eldest, should there be two
         return None
@@ -104,7 +106,8 @@ def _short(connection: str, customer_id: str) -> str:
     return hashlib.sha256(f"{connection}\n{customer_id}".encode()).hexdigest()[:32]
 
 
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """Return a text as a query of Stripe's search quotes it."""
     return value.replace("\\", "\\\\").replace("'", "\\'")
 
 

@@ -169,6 +169,7 @@ class Reader:
                 provider_customer=owner,
                 method=self.method(shown, reusable=True) if shown else None,
                 metadata=words(data, "metadata"),
+                setup=text(data, "id"),
             )
         ]
 

@@ -1,6 +1,7 @@
 """Looking at Stripe before anything is repeated: what became of an earlier call, and what else pays this invoice.
 
-PaymentIntents are listed and compared by their metadata. Stripe's search would be shorter, but it may be a minute behind.
+PaymentIntents are listed and compared by their metadata. Stripe's search would be shorter, but it may be a minute behind:
+it only adds what an earlier attempt did under a Stripe customer that is no longer known for ours.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from billhook.errors import Temporary
+from billhook.errors import NotFound, Temporary
 from billhook.events import (
     PaymentCanceled,
     PaymentEvent,
@@ -22,9 +23,9 @@ from billhook.model import Decline, DeclineClass, Ref
 from billhook.provider import Collected, CollectRequest, CollectState, RefundRequest
 
 from .client import MOST_PAGES, PAGE, StripeApi, plain, readable
-from .customers import Customers
+from .customers import Customers, escaped
 from .facts import Reader
-from .payloads import Json, maybe_record, text, words
+from .payloads import Json, instant, maybe_record, text, words
 
 KEY: Final = "billhook_key"
 """The metadata key that carries our own idempotency key: what a look-up finds a charge by."""
@@ -60,11 +61,23 @@ class Lookup:
         return None
 
     def for_invoice(self, request: CollectRequest, customer: str | None) -> Sequence[Json]:
-        """Return the customer's PaymentIntents for the same invoice, ours and others', newest first."""
+        """Return the PaymentIntents for the same invoice, ours and others', newest first.
+
+        Those of ``customer`` (None: of the whole account), and of every other Stripe customer that an attempt before this
+        one may have used: a link that changed, a mandate that became known meanwhile.
+        """
         since = None if customer else request.since - CLOCKS_APART
+        known = self.customers.known(request.customer, request.mandates) if customer else ()
+        found: dict[str, Json] = {}
         with readable("the list of payments"):
-            rows = self._intents(customer=customer, since=since)
-            return [row for row in rows if _same_invoice(words(row, "metadata"), request)]
+            for owner in dict.fromkeys((customer, *known)):
+                rows = self._intents(customer=owner, since=since)
+                found |= {
+                    text(row, "id"): row for row in rows if _same_invoice(words(row, "metadata"), request)
+                }
+            if request.attempt > 1:
+                found |= {ref: self.intent(ref) for ref in self._searched(request) if ref not in found}
+            return sorted(found.values(), key=lambda row: instant(row, "created"), reverse=True)
 
     def intent(self, ref: str) -> Json:
         """Return one PaymentIntent with its method and last charge; raises :class:`~billhook.errors.NotFound`."""
@@ -98,14 +111,32 @@ class Lookup:
             return Collected(state=state, by=rung, session=ref, url=request.return_url, payment=payment)
         return Collected(state=state, by=by or "saved_method", session=ref, payment=payment, decline=decline)
 
+    def _searched(self, request: CollectRequest) -> Iterator[str]:
+        """Return the ids of what Stripe's search finds for the invoice; a search may be behind, so look at each."""
+        asked = sorted(_names_of_invoice(request))
+        if not asked:
+            return
+        query = " OR ".join(f"metadata['{name}']:'{escaped(value)}'" for name, value in asked)
+        with self.api.answers():
+            rows = self.api.v1.payment_intents.search({"query": query, "limit": PAGE}).data
+        for row in map(plain, rows):
+            if _same_invoice(words(row, "metadata"), request):
+                yield text(row, "id")
+
     def _intents(self, *, customer: str | None, since: Any) -> Iterator[Json]:
-        """List PaymentIntents, newest first; whoever looks something up must not take a cut list for "not there"."""
+        """List PaymentIntents, newest first; whoever looks something up must not take a cut list for "not there".
+
+        A customer who is not at Stripe (any more, or in this account) has none.
+        """
         params: Any = {"limit": PAGE, "expand": ["data.latest_charge"]}
         params |= {"customer": customer} if customer else {}
         params |= {"created": {"gte": int(since.timestamp())}} if since else {}
         for _ in range(MOST_PAGES):
-            with self.api.answers():
-                page = self.api.v1.payment_intents.list(params)
+            try:
+                with self.api.answers():
+                    page = self.api.v1.payment_intents.list(params)
+            except NotFound:
+                return
             rows = [plain(each) for each in page.data]
             yield from rows
             if not page.has_more or not rows:
@@ -122,12 +153,15 @@ def is_taken(intent: Json) -> bool:
 
 
 def _same_invoice(metadata: dict[str, str], request: CollectRequest) -> bool:
-    asked = {
+    return bool(_names_of_invoice(request) & set(metadata.items())) or metadata.get(KEY) == request.key
+
+
+def _names_of_invoice(request: CollectRequest) -> set[tuple[str, str]]:
+    return {
         (name, value)
         for name, value in request.metadata.items()
         if name == "billhook_invoice" or name.endswith(_INVOICE)
     }
-    return bool(asked & set(metadata.items())) or metadata.get(KEY) == request.key
 
 
 def _state(fact: PaymentEvent | None) -> tuple[CollectState, Decline | None]:

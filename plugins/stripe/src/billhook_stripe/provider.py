@@ -15,6 +15,7 @@ from billhook.methods import (
     SupportsMethodManagement,
     SupportsPageKit,
     SupportsPagePayment,
+    SupportsSavedPayment,
 )
 from billhook.model import Customer, PaymentMethod, Ref
 from billhook.provider import (
@@ -35,14 +36,14 @@ from .client import StripeApi, connect, readable
 from .collect import Collector
 from .config import StripeConfig
 from .customers import Customers
-from .declines import decline
 from .facts import Reader
 from .limits import Limits
 from .lookup import OPEN, Lookup
+from .on_page import OnPage
 from .page import page_kit
-from .payloads import expanded, id_of, maybe_record, maybe_text, money, text
+from .payloads import text
 from .refunds import Refunder
-from .saved import STATES, Methods
+from .saved import Methods
 from .traits import INFO
 
 
@@ -54,6 +55,7 @@ class StripePayments(
     SupportsMethodManagement,
     SupportsPageKit,
     SupportsPagePayment,
+    SupportsSavedPayment,
     SupportsCheck,
 ):
     """Collects, refunds and keeps payment methods through one connection."""
@@ -68,6 +70,7 @@ class StripePayments(
         self._customers = Customers(api=api, state=context.state, connection=context.name)
         self._methods = Methods(api=api, customers=self._customers, reader=reader)
         self._lookup = Lookup(api=api, customers=self._customers, reader=reader, connection=context.name)
+        self._on_page = OnPage(api=api, lookup=self._lookup, connection=context.name)
         self._collector = Collector(
             api=api,
             customers=self._customers,
@@ -148,20 +151,11 @@ class StripePayments(
 
     def page_payment(self, session: str) -> PagePayment:
         """Say how a PaymentIntent stands and what the pay page needs."""
-        intent = self._lookup.intent(session)
-        with readable("the payment"):
-            error = maybe_record(intent, "last_payment_error")
-            tried = id_of(intent, "payment_method") or maybe_text(expanded(error, "payment_method"), "id")
-            can_be_paid = intent.get("status") in OPEN
-            return PagePayment(
-                session=text(intent, "id"),
-                state=STATES[text(intent, "status")],
-                amount=money(intent, "amount"),
-                provider_customer=id_of(intent, "customer"),
-                client_secret=maybe_text(intent, "client_secret") if can_be_paid else None,
-                method=Ref(self.connection, tried) if tried else None,
-                decline=decline(error) if error else None,
-            )
+        return self._on_page.look(session)
+
+    def pay_saved(self, session: str, method: Ref, *, key: str) -> PagePayment:
+        """Confirm a PaymentIntent with a method its customer keeps; see :meth:`billhook_stripe.on_page.OnPage.pay`."""
+        return self._on_page.pay(session, method, key=key)
 
     def check(self) -> Sequence[Finding]:
         """Look at the keys and the webhook endpoint, by reading only."""

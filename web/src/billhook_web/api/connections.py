@@ -10,6 +10,7 @@ from flask import Response, jsonify
 
 from billhook import provider
 from billhook.errors import NotFound, ProviderError, Refused, Unsupported
+from billhook.notifier import ChannelInfo
 from billhook.provider import Finding, ProviderInfo, Severity, SupportsCheck
 from billhook_web.api import operation_serialise as serialise
 from billhook_web.api.describing import page
@@ -79,7 +80,7 @@ def _look(part: SupportsCheck) -> list[Finding]:
 
 def _write(connection: Connection, condition: Condition | None) -> dict[str, Any]:
     parts = _parts(connection)
-    info: ProviderInfo | None = next((part.info for part in parts), None)
+    info: ProviderInfo | ChannelInfo | None = next((part.info for part in parts), None)
     traits = {name: value for name, value in asdict(info).items() if isinstance(value, bool)} if info else {}
     return serialise.connection(
         connection,
@@ -97,7 +98,7 @@ def _write(connection: Connection, condition: Condition | None) -> dict[str, Any
 def _parts(connection: Connection) -> list[Any]:
     """Return the connection's objects, each once: one object may play several parts."""
     unique: dict[int, Any] = {}
-    for part in (connection.engine, connection.provider, connection.source):
+    for part in (connection.engine, connection.provider, connection.source, connection.channel):
         if part is not None:
             unique.setdefault(id(part), part)
     return list(unique.values())

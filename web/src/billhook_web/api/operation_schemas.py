@@ -152,7 +152,7 @@ class ConnectionSchema(ma.Schema):
     name = text()
     plugin = text()
     title = text(null=True)
-    kinds = words("billing_engine, payment_provider, webhook_source")
+    kinds = words("billing_engine, payment_provider, webhook_source, notification_channel")
     traits = fields.Dict(
         keys=fields.String(), values=fields.Boolean(), required=True,
         metadata={"description": "how the provider behaves"},

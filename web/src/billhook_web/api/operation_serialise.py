@@ -130,6 +130,7 @@ def connection(
         "billing_engine": value.engine,
         "payment_provider": value.provider,
         "webhook_source": value.source,
+        "notification_channel": value.channel,
     }
     return {
         "name": value.name,

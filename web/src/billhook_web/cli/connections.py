@@ -100,6 +100,7 @@ def _fields(connection: Connection, runtime: Runtime) -> dict[str, Any]:
         "billing engine": connection.engine,
         "payment provider": connection.provider,
         "webhooks": connection.source,
+        "notifications": connection.channel,
     }
     return {
         "name": connection.name,

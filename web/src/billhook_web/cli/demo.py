@@ -13,7 +13,7 @@ import click
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
 def demo(once: bool, port: int) -> None:
-    """Play invoice, checkout, decline, retry, refund and outage between sandboxes, then stay up to be explored."""
+    """Play invoice, checkout, decline, refund, outage and a late bank debit between sandboxes, then stay up to be explored."""
     from billhook_web.demo import run
 
     signal.signal(

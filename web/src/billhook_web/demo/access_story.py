@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -22,26 +23,40 @@ STRICTER: Final[dict[str, Any]] = {
 DEBIT: Final[dict[str, Any]] = {**POLICY, "debit_in_flight": {"counts_as_paid_for": "P7D"}}
 
 
+def activate(play: Play, policy: Mapping[str, Any]) -> None:
+    """Write a policy and let it count for everybody."""
+    play.api.post("access", "policies", json={"name": "standard", "policy": policy, "reason": "the demo"})
+    play.api.post("access", "policies", "activate", json={"name": "standard", "scope": "default"})
+
+
+def expect_access(play: Play, customer_id: str, claim: str, expected: tuple[str, str]) -> None:
+    """Check a customer's standing and access, and print the sentence that explains them."""
+    answer = play.api.get("customers", customer_id, "access")
+    play.expect(claim, (answer["standing"], answer["access"]), expected)
+    if why := _why(answer):
+        play.telling.say(f"  {why}")
+
+
 def unpaid_and_paid(play: Play) -> None:
     """An unpaid invoice walks down by the clock; the payment restores everything at once."""
-    play.act("A policy is written and activated: 1, 10 and 30 days overdue", lambda: _activate(play))
+    play.act("A policy is written and activated: 1, 10 and 30 days overdue", lambda: activate(play, POLICY))
     play.act("PUT /api/v1/customers/acct_dora", lambda: play.register("acct_dora"))
     invoice_id = play.bill("acct_dora", Money(8_000, "EUR"))
-    _expect_access(play, "acct_dora", "on the day it is due nothing happens", ("clear", "full"))
+    expect_access(play, "acct_dora", "on the day it is due nothing happens", ("clear", "full"))
     for days, state, access in (
         (2, "past_due", "full"),
         (9, "restricted", "limited"),
         (20, "suspended", "none"),
     ):
         play.skip(f"{days} days pass, and nobody pays", days * DAY)
-        _expect_access(play, "acct_dora", f"the customer is {state}", (state, access))
+        expect_access(play, "acct_dora", f"the customer is {state}", (state, access))
     blocked = play.api.get("customers", "acct_dora", "access")["block_changes"]
     play.expect("plans cannot be changed meanwhile", blocked)
     page = play.api.visit(play.invoice(invoice_id)["pay_url"], method="POST")
     play.expect("the pay link still leads to a checkout", page.status in (302, 303))
     play.stage.settle()
     play.pay(play.checkout(invoice_id))
-    _expect_access(play, "acct_dora", "paid, the customer is back at once", ("clear", "full"))
+    expect_access(play, "acct_dora", "paid, the customer is back at once", ("clear", "full"))
     history = play.api.get("customers", "acct_dora", "access", "history")["data"]
     told = [each["decision"]["standing"] for each in reversed(history)]
     descent = ["clear", "past_due", "restricted", "suspended", "clear"]
@@ -86,7 +101,7 @@ def chargeback(play: Play) -> None:
     play.act("PUT /api/v1/customers/acct_fay", lambda: play.register("acct_fay"))
     _, payment_id = play.paid_invoice("acct_fay", Money(3_000, "EUR"))
     play.skip("Twelve days pass", 12 * DAY)
-    _expect_access(play, "acct_fay", "all is paid", ("clear", "full"))
+    expect_access(play, "acct_fay", "all is paid", ("clear", "full"))
     payment = play.payment.story
 
     def charge_back() -> None:
@@ -95,7 +110,7 @@ def chargeback(play: Play) -> None:
         payment.lose(dispute)
 
     play.act("The customer's bank takes the money back", charge_back)
-    _expect_access(play, "acct_fay", "restricted at once, not first past due", ("restricted", "limited"))
+    expect_access(play, "acct_fay", "restricted at once, not first past due", ("restricted", "limited"))
 
 
 def another_policy(play: Play) -> None:
@@ -112,11 +127,6 @@ def another_policy(play: Play) -> None:
     play.expect("it says who would change, and why", now, ("restricted", "suspended", "none"))
     answer = play.api.get("customers", "acct_fay", "access")
     play.expect("and changes nothing", (answer["standing"], answer["access"]), ("restricted", "limited"))
-
-
-def _activate(play: Play) -> None:
-    play.api.post("access", "policies", json={"name": "standard", "policy": POLICY, "reason": "the demo"})
-    play.api.post("access", "policies", "activate", json={"name": "standard", "scope": "default"})
 
 
 def _debit(play: Play) -> list[dict[str, Any]]:
@@ -145,14 +155,6 @@ def _debit(play: Play) -> list[dict[str, Any]]:
 
 def _written(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
-
-
-def _expect_access(play: Play, customer_id: str, claim: str, expected: tuple[str, str]) -> None:
-    """Check a customer's answer and print the sentence that explains it."""
-    answer = play.api.get("customers", customer_id, "access")
-    play.expect(claim, (answer["standing"], answer["access"]), expected)
-    if why := _why(answer):
-        play.telling.say(f"  {why}")
 
 
 def _why(answer: dict[str, Any]) -> str:

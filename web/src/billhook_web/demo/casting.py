@@ -12,7 +12,7 @@ from billhook.clock import Clock
 from billhook.config import prefix_of
 from billhook.hookspecs import ProviderSandbox
 from billhook.plugins import Installed, PluginStatus, Registry, installed_plugins, load_plugins
-from billhook.testing.story import EngineStory, PaymentStory
+from billhook.testing.story import EngineStory, KeepingStory, PaymentStory
 
 log = structlog.get_logger(__name__)
 S = TypeVar("S", covariant=True)
@@ -40,7 +40,7 @@ class Role(Generic[S]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """Both roles, and the payment providers that only stand by: in the portal, customers keep payment methods there."""
+    """Both roles, and the payment providers that only stand by."""
 
     engine: Role[EngineStory]
     payment: Role[PaymentStory]
@@ -51,6 +51,12 @@ class Cast:
         """Return everybody, the billing engine first, then who collects."""
         return self.engine, self.payment, *self.beside
 
+    @property
+    def keeper(self) -> str | None:
+        """Return the first payment provider whose customers keep payment methods in our pages; None: there is none."""
+        payments = (self.payment, *self.beside)
+        return next((role.name for role in payments if isinstance(role.story, KeepingStory)), None)
+
     def environment(self, url: str) -> dict[str, str]:
         """Return what a host needs to be told to be connected to all."""
         env = {"BILLHOOK_CONNECTIONS": ",".join(role.name for role in self.roles)}
@@ -60,10 +66,13 @@ class Cast:
         return env
 
 
-def find_cast(installed: Iterable[Installed] | None, *, clock: Clock, url: str) -> Cast:
+def find_cast(
+    installed: Iterable[Installed] | None, *, clock: Clock, url: str, payer: str | None = None
+) -> Cast:
     """Return the first plugin for each role, in the order of their names.
 
     :param installed: None: what is installed in this environment.    :param url: where host and sandboxes are served.
+    :param payer: the payment provider that collects; None: the first.
     :raises NobodyToPlay: a role stays empty.
     """
     found = tuple(installed_plugins() if installed is None else installed)
@@ -83,6 +92,7 @@ def find_cast(installed: Iterable[Installed] | None, *, clock: Clock, url: str) 
                 pass
     if engine is None or not payments:
         raise NobodyToPlay(_NOBODY.format(role="billing engine" if engine is None else "payment provider"))
+    payments.sort(key=lambda role: role.name != payer)  # the order of names stays among the others
     return Cast(engine=engine, payment=payments[0], beside=tuple(payments[1:]))
 
 

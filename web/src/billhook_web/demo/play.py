@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from billhook.model import Ref
+from billhook.model import PaymentStatus, Ref
 from billhook.money import Money
 from billhook.testing.story import EngineStory, PaymentStory, StoryCheckout, StoryInvoice
 from billhook_web.demo.api import Api
@@ -25,6 +25,8 @@ NAMES = {
     "acct_dora": "Dora Ltd",
     "acct_emil": "Emil AG",
     "acct_fay": "Fay Inc",
+    "acct_gil": "Gil BV",
+    "acct_hana": "Hana KK",
 }
 
 
@@ -148,3 +150,13 @@ class Play:
     def expect(self, claim: str, actual: object, expected: object = True) -> None:
         """Check a claim."""
         self.telling.check(claim, actual=actual, expected=expected)
+
+    def expect_paid(self, invoice_id: str) -> None:
+        """Check that billing engine and host agree that an invoice is paid in full."""
+        theirs, ours = self.engine_invoice(invoice_id), self.invoice(invoice_id)
+        self.expect(
+            f"{self.engine.story.title} has the invoice as paid in full",
+            (theirs.payment_status, theirs.paid),
+            (PaymentStatus.SUCCEEDED, theirs.total),
+        )
+        self.expect("so has the host", (ours["payment_status"], ours["balance"]), ("succeeded", 0))

@@ -47,7 +47,7 @@ class NotSettled(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A running host and its sandboxes."""
+    """A running host and its sandboxes. ``doors``: what is served beside the host, by path; more may be added."""
 
     url: str
     api_key: str
@@ -56,6 +56,7 @@ class Stage:
     clock: ShiftedClock
     runtime: Runtime
     courier: Courier
+    doors: dict[str, WSGIApplication]
     patience: float
 
     def settle(self) -> None:
@@ -144,11 +145,16 @@ class Courier:
 
 @contextmanager
 def open_stage(
-    *, port: int, installed: Iterable[Installed] | None = None, patience: float = PATIENCE_SECONDS
+    *,
+    port: int,
+    installed: Iterable[Installed] | None = None,
+    patience: float = PATIENCE_SECONDS,
+    payer: str | None = None,
 ) -> Iterator[Stage]:
     """Put everything up, and take it down when the block ends.
 
     :param port: 0: any that is free.    :param installed: None: the plugins of this environment.
+    :param payer: the payment provider that collects; None: the first.
     :raises PortTaken: the port cannot be had.    :raises NobodyToPlay: a sandbox is missing.
     """
     with ExitStack() as stack:
@@ -156,13 +162,14 @@ def open_stage(
         stack.enter_context(_logging_to(home / "host.log"))
         server = stack.enter_context(Loopback(port).serving())
         clock, api_key = ShiftedClock(), new_token("bh_demo_")
-        cast_ = find_cast(installed, clock=clock, url=server.url)
+        cast_ = find_cast(installed, clock=clock, url=server.url, payer=payer)
         env = _environment(home, url=server.url, api_key=api_key, cast_=cast_)
         runtime = build_runtime(read_configuration(env), clock=clock, installed=installed)
         stack.callback(runtime.close)
         schema.upgrade(runtime.db)
         wake = Wake(runtime)
-        server.app = _everything(runtime, wake, cast_)
+        everything = _everything(runtime, wake, cast_)
+        server.app = everything
         work = BackgroundWork(runtime, wake, sweep_seconds=SWEEP_SECONDS)
         work.start()
         stack.callback(work.stop, timeout=STOP_SECONDS)
@@ -174,6 +181,7 @@ def open_stage(
             clock=clock,
             runtime=runtime,
             courier=stack.enter_context(Courier(cast_).walking()),
+            doors=everything.mounts,
             patience=patience,
         )
 
@@ -183,12 +191,14 @@ def _environment(home: Path, *, url: str, api_key: str, cast_: Cast) -> Mapping[
         "BILLHOOK_HOME": str(home),
         "BILLHOOK_PUBLIC_URL": url,
         "BILLHOOK_API_KEY": api_key,
+        "BILLHOOK_BRAND_NAME": "Northwind",
+        "BILLHOOK_BRAND_SUPPORT_URL": "mailto:billing@northwind.example",
         "BILLHOOK_RECONCILE_EVERY": "never",  # nothing is lost on the way here
         **cast_.environment(url),
     }
 
 
-def _everything(runtime: Runtime, wake: Wake, cast_: Cast) -> WSGIApplication:
+def _everything(runtime: Runtime, wake: Wake, cast_: Cast) -> DispatcherMiddleware:
     sandboxes = {role.mount: cast("WSGIApplication", role.sandbox.wsgi) for role in cast_.roles}
     return DispatcherMiddleware(create_app(runtime, wake), sandboxes)
 

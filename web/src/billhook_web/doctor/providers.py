@@ -62,7 +62,7 @@ def findings_of(connection: Connection) -> Iterator[Finding]:
             severity=Severity.ERROR, what=f"The plugin is out of order: {connection.problem}", fix=fix
         )
         return
-    parts: list[object] = [connection.engine, connection.provider, connection.source]
+    parts: list[object] = [connection.engine, connection.provider, connection.source, connection.channel]
     able = {id(part): part for part in parts if isinstance(part, SupportsCheck)}  # one object may be several
     if not able:
         yield Finding(

@@ -39,10 +39,11 @@ from werkzeug.exceptions import NotFound
 
 from billhook_web.portal.cookies import Cookies
 from billhook_web.portal.entry import entry_blueprint
+from billhook_web.portal.login import login_blueprint
 from billhook_web.portal.methods import add_methods
 from billhook_web.portal.overview import add_overview
 from billhook_web.portal.troubles import install_troubles
-from billhook_web.portal.visiting import guard
+from billhook_web.portal.visiting import Visitors, guard
 from billhook_web.runtime import Runtime
 
 _PAGES: Final[tuple[Callable[[Blueprint, Runtime], None], ...]] = (add_overview, add_methods)
@@ -50,8 +51,11 @@ _PAGES: Final[tuple[Callable[[Blueprint, Runtime], None], ...]] = (add_overview,
 
 def register_portal(app: Flask, runtime: Runtime) -> None:
     """Add the portal's routes; :func:`billhook_web.pages.install_pages` comes first."""
-    cookies = Cookies(secure=runtime.configuration.host.public_url.startswith("https:"))
+    cookies = _cookies(runtime)
     app.register_blueprint(entry_blueprint(runtime, cookies))
+    app.jinja_env.globals["email_login"] = runtime.login.on  # pages that turn somebody away offer it
+    if runtime.login.on:
+        app.register_blueprint(login_blueprint(runtime, cookies))
     portal = Blueprint("portal", __name__, url_prefix="/portal")
     guard(portal, runtime, cookies)
     install_troubles(portal)
@@ -60,6 +64,15 @@ def register_portal(app: Flask, runtime: Runtime) -> None:
     # Below everything: an address nobody knows is told in the portal's words, after the question who asks.
     portal.add_url_rule("/<path:_rest>", view_func=_unknown, methods=["GET", "POST"])
     app.register_blueprint(portal)
+
+
+def visitors(runtime: Runtime) -> Visitors:
+    """Return what tells the pay page who is signed in."""
+    return Visitors(runtime, _cookies(runtime))
+
+
+def _cookies(runtime: Runtime) -> Cookies:
+    return Cookies(secure=runtime.configuration.host.public_url.startswith("https:"))
 
 
 def _unknown(_rest: str) -> str:

@@ -14,7 +14,7 @@ import structlog
 from flask import Blueprint, Response, make_response, redirect, request
 
 from billhook.clock import new_token
-from billhook_web.pages import render, speak
+from billhook_web.pages import protect, render, speak
 from billhook_web.pages.places import place
 from billhook_web.portal.cookies import Cookies
 from billhook_web.portal.scope import Mine
@@ -44,6 +44,10 @@ def entry_blueprint(runtime: Runtime, cookies: Cookies) -> Blueprint:
     @blueprint.before_request
     def limit() -> None:
         request.max_content_length = LARGEST_FORM
+
+    @blueprint.after_request
+    def _protect(response: Response) -> Response:
+        return protect(response)  # also what only leads on
 
     @blueprint.get(_PATH)
     def entry(token: str) -> Response:

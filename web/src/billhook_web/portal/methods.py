@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import Final
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
 
@@ -17,16 +16,14 @@ from billhook.errors import Conflict, NotFound, ProviderError, Refused, Temporar
 from billhook.methods import PageKit, PageState, Setup
 from billhook.model import Ref
 from billhook_web.pages import protect, words
+from billhook_web.pages.method_words import Named, decline_reason, named
 from billhook_web.pages.places import METHODS
 from billhook_web.portal import standing
-from billhook_web.portal.method_words import Named, decline_reason, named
 from billhook_web.portal.visiting import show, visit
 from billhook_web.runtime import Runtime
 from billhook_web.services.wallet import Held, Wallet, Wish
 
 _DID: Final = frozenset({"default", "removed"})
-_OURS: Final = frozenset({"default", "replaces"})
-"""What an address of ours says. Providers add more on the way back, secrets among it: that is dropped at once."""
 
 
 def add_methods(portal: Blueprint, runtime: Runtime) -> None:
@@ -100,10 +97,9 @@ def _add_adding(portal: Blueprint, runtime: Runtime) -> None:
 
     @portal.get("/payment-methods/added/<connection>/<setup>")
     def added_method(connection: str, setup: str) -> Response:
-        if not _OURS.issuperset(request.args):
-            kept = {name: request.args[name] for name in _OURS if name in request.args}
+        if request.args:  # providers add to the way back, secrets among it: that is dropped at once
             clean = url_for("portal.added_method", connection=connection, setup=setup)
-            return make_response(redirect(f"{clean}?{urlencode(kept)}", 303))
+            return make_response(redirect(clean, 303))
         return _added(runtime, connection, setup)
 
 
@@ -118,7 +114,7 @@ def _form_page(runtime: Runtime) -> Response:
     kit = runtime.methods.kit(connection)
     replaced = _replaced(wallet, connection)
     debts = [standing.owed(each, now=runtime.clock.now()) for each in mine.owed()]
-    about = _about_form(kit, connection, wallet, replaced)
+    about = _about_form(kit, connection, wallet)
     return show(
         "portal/payment-method-add.html",
         place=METHODS,
@@ -128,11 +124,12 @@ def _form_page(runtime: Runtime) -> Response:
         about=about,
         first=not [each for each in wallet.held if each.ref.connection == connection],
         replaced=_named(replaced) if replaced else None,
+        replaces=str(replaced.ref) if replaced else "",
         debts=[each for each in debts if each.status == "failed"],
     )
 
 
-def _about_form(kit: PageKit, connection: str, wallet: Wallet, replaced: Held | None) -> dict[str, object]:
+def _about_form(kit: PageKit, connection: str, wallet: Wallet) -> dict[str, object]:
     """Return what the page's script is told. Nothing of it is secret."""
     return {
         "settings": dict(kit.settings),
@@ -141,13 +138,11 @@ def _about_form(kit: PageKit, connection: str, wallet: Wallet, replaced: Held | 
         "locale": words().tag,
         "form": _form(wallet),
         "begin": url_for("portal.begin_method", connection=connection),
-        "replaces": str(replaced.ref) if replaced else "",
     }
 
 
 def _added(runtime: Runtime, connection: str, setup: str) -> Response:
-    wish = Wish(default=request.args.get("default") == "1", replaces=_ref(request.args.get("replaces", "")))
-    done = runtime.methods.finish(visit().mine.customer_id, connection, setup, wish)
+    done = runtime.methods.finish(visit().mine.customer_id, connection, setup)
     kit = runtime.methods.kit(connection)
     method = done.setup.method
     waits = done.setup.state is PageState.OPEN and done.setup.decline is None
@@ -177,8 +172,8 @@ def _add_asking(portal: Blueprint, runtime: Runtime) -> None:
     @portal.post("/payment-methods/begin/<connection>")
     def begin_method(connection: str) -> Response:
         try:
-            form = request.form.get("form", "")[:64]
-            begun = runtime.methods.begin(visit().mine.customer_id, connection, form=form)
+            form, wish = request.form.get("form", "")[:64], _wish()
+            begun = runtime.methods.begin(visit().mine.customer_id, connection, form=form, wish=wish)
         except (ProviderError, Refused) as exc:
             return _problem(exc)
         after = url_for("portal.added_method", connection=connection, setup=begun.id)
@@ -235,6 +230,13 @@ def _replaced(wallet: Wallet, connection: str) -> Held | None:
 
 def _named(held: Held) -> Named:
     return named(held.saved.method, words())
+
+
+def _wish() -> Wish:
+    """Read what the customer wants of the method, from the form that is being sent."""
+    return Wish(
+        default=request.form.get("default") == "1", replaces=_ref(request.form.get("replaces", "")[:255])
+    )
 
 
 def _ref(text: str) -> Ref | None:

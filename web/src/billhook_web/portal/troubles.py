@@ -22,7 +22,10 @@ RETRY_SECONDS: Final = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """A page that is one message. ``text`` and ``more`` are paragraphs; ``way_on``: what its button says."""
+    """A page that is one message. ``text`` and ``more`` are paragraphs; ``way_on``: what its button says.
+
+    ``fresh_link``: who reads it wants in, so a link by mail is offered where that is on.
+    """
 
     status: int
     tone: str
@@ -31,6 +34,7 @@ class Trouble:
     text: str
     more: str = ""
     way_on: str = ""
+    fresh_link: bool = False
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -116,6 +120,7 @@ SESSION_OVER: Final = Trouble(
         "still typing wasn’t sent."
     ),
     way_on=N_("Open billing again"),
+    fresh_link=True,
 )
 SIGNED_OUT: Final = Trouble(
     status=200,
@@ -123,14 +128,16 @@ SIGNED_OUT: Final = Trouble(
     icon="circle-check",
     title=N_("You’re signed out"),
     text=N_("Nobody can see your billing pages on this device any more."),
+    fresh_link=True,
 )
 LINK_OVER: Final = Trouble(
     status=410,
     tone="warn",
     icon="clock",
     title=N_("This link has expired"),
-    text=N_("For your safety, links to your billing pages work once and for 5 minutes."),
+    text=N_("For your safety, links to your billing pages work once and only for a few minutes."),
     way_on=N_("Open billing again"),
+    fresh_link=True,
 )
 NO_LINK: Final = Trouble(
     status=404,
@@ -140,6 +147,7 @@ NO_LINK: Final = Trouble(
     text=N_(
         "Part of it may have been lost on the way. Open billing again where you found it, and you’ll get a fresh link."
     ),
+    fresh_link=True,
 )
 NO_COOKIES: Final = Trouble(
     status=403,

@@ -16,7 +16,7 @@ from werkzeug.exceptions import Forbidden
 
 from billhook.errors import NotFound
 from billhook.model import Customer
-from billhook_web.pages import Sources, render, speak
+from billhook_web.pages import Sources, protect, render, speak
 from billhook_web.pages.places import PLACES, Place
 from billhook_web.portal.cookies import Cookies
 from billhook_web.portal.scope import Mine
@@ -50,6 +50,10 @@ def guard(blueprint: Blueprint, runtime: Runtime, cookies: Cookies) -> None:
     def _admit() -> Response | None:
         return admit(runtime, cookies)
 
+    @blueprint.after_request
+    def _protect(response: Response) -> Response:
+        return protect(response)  # also what only leads on: it may name an address that is a secret
+
 
 def admit(runtime: Runtime, cookies: Cookies) -> Response | None:
     """Find the session of this request and prepare :func:`visit`; return the answer when there is none.
@@ -68,6 +72,20 @@ def admit(runtime: Runtime, cookies: Cookies) -> Response | None:
         raise Forbidden
     runtime.portal.touch(session)
     return None
+
+
+class Visitors:
+    """Tells pages outside the portal who is signed in to it, in the browser that asks."""
+
+    def __init__(self, runtime: Runtime, cookies: Cookies) -> None:
+        self._runtime = runtime
+        self._cookies = cookies
+
+    def session(self) -> Session | None:
+        """Return the live session of this request; None: nobody is signed in."""
+        token = self._cookies.session()
+        session = self._runtime.portal.find(token) if token else None
+        return session if session is not None and self._runtime.portal.is_live(session) else None
 
 
 def visit() -> Visit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +29,7 @@ REMEMBERED = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """What counts for one customer. ``mark``: the newest assignment of all when it was looked up."""
+    """What counts for one customer. ``mark``: the newest assignment by then that was for everybody or for them."""
 
     policy: Bound
     subscriptions: Mapping[str, Bound]
@@ -77,21 +77,12 @@ class PolicyBook:
         """Return the built-in rules with a document that need not be stored."""
         return self._bound(RULES, document)
 
-    def in_force(self, tx: Tx, customer_id: str, *, at: datetime | None = None) -> InForce:
-        """Return what counts for a customer, now or at an instant; without any assignment there are no rules."""
-        own = {each.scope: each for each in policies.assigned_to(tx, customer_id, at=at)}
-        general = self._of(tx, policies.assigned(tx, DEFAULT, at=at)) or self.rules(NO_RULES)
-        return InForce(
-            policy=self._of(tx, own.get(f"{CUSTOMER}{customer_id}")) or general,
-            subscriptions={
-                scope.removeprefix(SUBSCRIPTION): found
-                for scope, each in own.items()
-                if scope.startswith(SUBSCRIPTION) and (found := self._of(tx, each)) is not None
-            },
-            mark=policies.mark(tx, at=at),
-        )
+    def assigned(self, tx: Tx, customer_ids: Sequence[str], *, since: datetime | None = None) -> Assigned:
+        """Return what counts for some customers, to be asked for any instant from ``since`` on; None: for now only."""
+        return Assigned(self, tx, policies.counting(tx, customer_ids, since=since))
 
-    def _of(self, tx: Tx, assignment: Assignment | None) -> Bound | None:
+    def bound(self, tx: Tx, assignment: Assignment | None) -> Bound | None:
+        """Return what an assignment makes count; None: nothing of its own, or what it names is not there."""
         if assignment is None:
             return None
         document = self._document(tx, assignment.policy_id)
@@ -117,3 +108,48 @@ class PolicyBook:
                 self._documents.clear()
             self._documents[policy_id] = parse_policy(row.document)
         return self._documents[policy_id]
+
+
+class Assigned:
+    """What counts for some customers, read once: asked for many of them, and for many instants, it reads nothing more."""
+
+    def __init__(self, book: PolicyBook, tx: Tx, assignments: Sequence[Assignment]) -> None:
+        self._book = book
+        self._tx = tx
+        self._general = [each for each in assignments if each.scope == DEFAULT]
+        self._own: dict[str, list[Assignment]] = {}
+        for each in assignments:
+            if each.scope != DEFAULT and each.customer_id is not None:
+                self._own.setdefault(each.customer_id, []).append(each)
+
+    @property
+    def default_mark(self) -> int:
+        """The number of the newest assignment that counts for everybody; 0: none was ever made."""
+        return self._general[-1].id if self._general else 0
+
+    def changes(self, customer_id: str, *, after: datetime, until: datetime) -> Sequence[datetime]:
+        """Return when another policy came to count for a customer: ``after`` excluded, ``until`` included."""
+        return sorted({each.at for each in self._of(customer_id) if after < each.at <= until})
+
+    def in_force(self, customer_id: str, *, at: datetime | None = None) -> InForce:
+        """Return what counts for a customer, now or at an instant; without any assignment there are no rules."""
+        made = [each for each in self._of(customer_id) if at is None or each.at <= at]
+        newest = {each.scope: self._book.bound(self._tx, each) for each in _newest(made)}
+        general = newest.get(DEFAULT) or self._book.rules(NO_RULES)
+        return InForce(
+            policy=newest.get(f"{CUSTOMER}{customer_id}") or general,
+            subscriptions={
+                scope.removeprefix(SUBSCRIPTION): found
+                for scope, found in sorted(newest.items())
+                if scope.startswith(SUBSCRIPTION) and found is not None
+            },
+            mark=max((each.id for each in made), default=0),
+        )
+
+    def _of(self, customer_id: str) -> list[Assignment]:
+        return [*self._general, *self._own.get(customer_id, ())]
+
+
+def _newest(assignments: Iterable[Assignment]) -> Iterable[Assignment]:
+    """Return the newest of each scope; they come oldest first."""
+    return {each.scope: each for each in assignments}.values()

@@ -16,7 +16,8 @@ from billhook.errors import NotFound
 from billhook_web.db import Database
 from billhook_web.services.cases import Case
 from billhook_web.services.deciding import Deciding
-from billhook_web.services.judging import Judge, is_fresh
+from billhook_web.services.judging import Judge
+from billhook_web.services.looking import is_fresh
 from billhook_web.stores import access, accounts, policies
 from billhook_web.stores.access import Stored
 from billhook_web.stores.access_rows import AnswerRow, AnswerRows

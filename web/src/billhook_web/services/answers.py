@@ -89,6 +89,11 @@ def recorded(value: object, hook: str) -> Recorded:
     return checked
 
 
+def flag(value: object, hook: str) -> bool:
+    """Return the yes or no that ``hook`` gave."""
+    return _is(value, bool, hook)
+
+
 _MAYBE: dict[str, type] = {
     "session": str,
     "url": str,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from billhook.access import Account, Decision, Policy
 from billhook.access.facts import Delegated
 from billhook.accounting import access_facts
 from billhook_web.db import Tx
 from billhook_web.services.access_policies import InForce, PolicyBook
-from billhook_web.stores import access, accounts, billing
-from billhook_web.stores.access import Known
+from billhook_web.stores import access_batches
 
 PAYERS_DEEP = 5
 
@@ -51,50 +50,76 @@ class Case:
         return replace(self, account=account).decide(at)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dossier:
+    """All that is known of a customer, whichever policy counts. ``heard``: anything was ever said about them."""
+
+    account: Account
+    payers: Mapping[str, Account]
+    heard: bool
+
+    def case(self, in_force: InForce) -> Case:
+        """Return the case that this makes under what counts at some instant."""
+        return Case(account=self.account, payers=self.payers, in_force=in_force, heard=self.heard)
+
+
 def gather(tx: Tx, book: PolicyBook, customer_id: str, *, at: datetime | None = None) -> Case:
     """Return a customer's case from all that is known.
 
     :param at: when the policy counted; None: now.
     """
-    known = access.known(tx, customer_id)
-    account = _account(tx, customer_id, known)
-    return Case(
-        account=account,
-        payers=_payers(tx, account),
-        in_force=book.in_force(tx, customer_id, at=at),
-        heard=bool(known),
-    )
+    in_force = book.assigned(tx, [customer_id], since=at).in_force(customer_id, at=at)
+    return dossiers(tx, [customer_id])[customer_id].case(in_force)
 
 
-def account_of(tx: Tx, customer_id: str) -> Account:
-    """Return everything known of a customer, as access is judged by."""
-    return _account(tx, customer_id, access.known(tx, customer_id))
+def gather_all(tx: Tx, book: PolicyBook, customer_ids: Sequence[str]) -> list[Case]:
+    """Return the cases of many customers as of now, in the order asked; the same few queries however many they are."""
+    assigned, known = book.assigned(tx, customer_ids), dossiers(tx, customer_ids)
+    return [known[name].case(assigned.in_force(name)) for name in customer_ids]
 
 
-def _account(tx: Tx, customer_id: str, known: Iterable[Known]) -> Account:
-    paid = {payment.ref: payment for payment in billing.payments.of_customer(tx, customer_id)}
-    row = accounts.get_customer(tx, customer_id)
-    zone = _zone(row.customer.timezone if row else None)
-    return Account(id=customer_id, facts=access_facts((each.entry for each in known), paid), timezone=zone)
+def dossiers(tx: Tx, customer_ids: Sequence[str]) -> dict[str, Dossier]:
+    """Return all that is known of each customer; the same few queries however many they are."""
+    accounts, heard = _accounts(tx, customer_ids)
+    known = dict(accounts)
+    for _ in range(PAYERS_DEEP):
+        missing = {name for account in known.values() for name in _named(account)} - known.keys()
+        if not missing:
+            break
+        known |= _accounts(tx, sorted(missing))[0]
+    return {
+        name: Dossier(account=account, payers=_payers(account, known), heard=name in heard)
+        for name, account in accounts.items()
+    }
+
+
+def _accounts(tx: Tx, customer_ids: Sequence[str]) -> tuple[dict[str, Account], set[str]]:
+    """Return the account of each customer, and of whom anything was ever said."""
+    entries, paid = access_batches.entries(tx, customer_ids), access_batches.payments_of(tx, customer_ids)
+    zones = access_batches.timezones(tx, customer_ids)
+    accounts = {
+        name: Account(id=name, facts=access_facts(entries[name], paid[name]), timezone=_zone(zones.get(name)))
+        for name in customer_ids
+    }
+    return accounts, {name for name in customer_ids if entries[name]}
 
 
 def _zone(name: str | None) -> ZoneInfo:
     """Return the customer's time zone; UTC when it is not known, or no zone of that name exists."""
     try:
         return ZoneInfo(name or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ValueError, OSError, KeyError):
         return ZoneInfo("UTC")
 
 
-def _payers(tx: Tx, account: Account) -> dict[str, Account]:
+def _payers(account: Account, known: Mapping[str, Account]) -> dict[str, Account]:
     """Return the accounts of those who ever paid for the customer, and of those who paid for them."""
     found: dict[str, Account] = {}
     wanted = _named(account)
     for _ in range(PAYERS_DEEP):
-        wanted = wanted - {account.id} - found.keys()
-        if not wanted:
-            break
-        fetched = {name: account_of(tx, name) for name in sorted(wanted)}
+        fetched = {
+            name: known[name] for name in sorted(wanted - {account.id} - found.keys()) if name in known
+        }
         found |= fetched
         wanted = {name for each in fetched.values() for name in _named(each)}
     return found

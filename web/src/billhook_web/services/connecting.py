@@ -19,6 +19,7 @@ from billhook.clock import Clock
 from billhook.config import MISSING, ConnectionConfig, load_connection, prefix_of, secrets_of, settings_of
 from billhook.errors import ConfigInvalid, Problem
 from billhook.hookspecs import ConnectionContext, ConnectionState, HttpClients
+from billhook.notifier import NotificationChannel
 from billhook.plugins import PluginStatus, Registry, within
 from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
 from billhook_web.db import Database, DatabaseError
@@ -227,9 +228,11 @@ def _offered(name: ConnectionName, context: ConnectionContext, registry: Registr
     sources = registry.webhook_sources(name.plugin, context)
     engines = registry.billing_engines(name.plugin, context)
     providers = registry.payment_providers(name.plugin, context)
-    if max(len(sources), len(engines), len(providers)) > 1:
+    channels = registry.notification_channels(name.plugin, context)
+    if max(len(sources), len(engines), len(providers), len(channels)) > 1:
         raise TypeError(f"plugin {name.plugin} offers more than one object of a kind for one connection")
-    parts: tuple[WebhookSource | BillingEngine | PaymentProvider, ...] = (*sources, *engines, *providers)
+    parts: tuple[WebhookSource | BillingEngine | PaymentProvider | NotificationChannel, ...]
+    parts = (*sources, *engines, *providers, *channels)
     astray = next((each for each in parts if each.connection != name.name), None)
     if astray is not None:
         raise TypeError(f"plugin {name.plugin} gave {type(astray).__name__} for another connection")
@@ -240,6 +243,7 @@ def _offered(name: ConnectionName, context: ConnectionContext, registry: Registr
         source=next(iter(sources), None),
         engine=next(iter(engines), None),
         provider=next(iter(providers), None),
+        channel=next(iter(channels), None),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from billhook.config import ConnectionConfig
 from billhook.errors import NotFound
 from billhook.model import Ref
+from billhook.notifier import NotificationChannel
 from billhook.provider import BillingEngine, PaymentProvider, WebhookSource
 
 INVOICE_KEY = "billhook_invoice"
@@ -26,6 +27,7 @@ class Connection:
     source: WebhookSource | None = None
     engine: BillingEngine | None = None
     provider: PaymentProvider | None = None
+    channel: NotificationChannel | None = None
     problem: str | None = None
 
 
@@ -67,6 +69,17 @@ class Connections:
         if connection is None or connection.provider is None:
             raise NotFound(f"no payment provider is connected as {name!r}")
         return connection.provider
+
+    def channel(self, name: str) -> NotificationChannel:
+        """Return a connection's notification channel; raises :class:`NotFound`."""
+        connection = self._connections.get(name)
+        if connection is None or connection.channel is None:
+            raise NotFound(f"no notification channel is connected as {name!r}")
+        return connection.channel
+
+    def channels(self) -> tuple[Connection, ...]:
+        """Return the connections that carry messages to customers; the first one is used."""
+        return tuple(connection for connection in self.all() if connection.channel is not None)
 
     def engines(self) -> tuple[Connection, ...]:
         """Return the connections that own invoices."""

@@ -8,7 +8,7 @@ from datetime import datetime
 import structlog
 
 from billhook.clock import Clock
-from billhook_web.db import Database, lock
+from billhook_web.db import Database, lock, lock_free
 from billhook_web.services.judging import Judge
 from billhook_web.stores import access, policies
 from billhook_web.stores.access import Stored
@@ -18,9 +18,15 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 2000
 """Customers looked up at a time; the rest are found when these are done."""
 
+TOGETHER = 50
+"""Customers judged in one transaction: whoever else wants one of them waits as long."""
+
+Woken = Callable[[Iterable[int]], None]
+"""Is told of effects that were planned."""
+
 
 class Deciding:
-    """Finds customers whose time has come, by index, and judges them one by one, each in a transaction of its own."""
+    """Finds customers whose time has come, by index, and judges many of them in one transaction."""
 
     def __init__(self, *, db: Database, clock: Clock, judge: Judge) -> None:
         self._db = db
@@ -35,22 +41,47 @@ class Deciding:
             outdated = access.outdated(tx, newest=newest, limit=AT_ONCE)
         return [*by_clock, *outdated]
 
-    def settle(self, customer_ids: Iterable[str], *, woken: Callable[[Iterable[int]], None]) -> None:
-        """Bring the decisions of some customers up to now; ``woken`` is told of effects that were planned."""
-        for customer_id in customer_ids:
-            woken(self.settle_one(customer_id))
+    def settle(self, customer_ids: Iterable[str], *, woken: Woken) -> None:
+        """Bring the decisions of some customers up to now; ``woken`` is told of effects that were planned.
+
+        Many are judged in one transaction. Whoever is busy, or among some who could not be judged together, is judged
+        alone afterwards. Who cannot be judged at all is logged, is found again by the timers, and costs nobody else.
+
+        :raises DatabaseError: the database does not answer.
+        """
+        wanted = list(customer_ids)
+        for start in range(0, len(wanted), TOGETHER):
+            for customer_id in self._settle_together(wanted[start : start + TOGETHER], woken):
+                self._settle_alone(customer_id, woken)
 
     def settle_one(self, customer_id: str) -> tuple[int, ...]:
         """Bring one customer's decision up to now; return the effects to wake. Nothing happens when it is."""
         with self._db.begin() as tx:
-            lock(tx, [f"customer/{customer_id}"])
-            now = self._clock.now()
-            stored = access.get(tx, customer_id)
-            if stored is not None and stored.policy < policies.default_mark(tx):
-                return self._judge.reassess(tx, customer_id, now=now)
-            if stored is None or (stored.next_change_at is not None and stored.next_change_at <= now):
-                return self._judge.tick(tx, customer_id, now=now)
-        return ()
+            lock(tx, [_turn(customer_id)])
+            return self._judge.settle_due(tx, [customer_id], now=self._clock.now())
+
+    def _settle_together(self, customer_ids: Sequence[str], woken: Woken) -> Sequence[str]:
+        """Judge whoever is not busy in one transaction; return who is left."""
+        try:
+            with self._db.begin() as tx:
+                free = lock_free(tx, map(_turn, customer_ids))
+                mine = [each for each in customer_ids if _turn(each) in free]
+                effects = self._judge.settle_due(tx, mine, now=self._clock.now())
+        except Exception as exc:  # noqa: BLE001 - whatever it was: alone, it costs only the customer it is about
+            log.warning("access.settling_alone", customers=len(customer_ids), error=type(exc).__name__)
+            return customer_ids
+        woken(effects)
+        return [each for each in customer_ids if _turn(each) not in free]
+
+    def _settle_alone(self, customer_id: str, woken: Woken) -> None:
+        try:
+            effects = self.settle_one(customer_id)
+        except Exception:
+            log.exception("access.settling_failed", customer_id=customer_id)
+            if not self._db.reachable():
+                raise
+        else:
+            woken(effects)
 
     def answer(self, customer_id: str) -> Stored | None:
         """Return a customer's decision for now; None: nobody knows the customer."""
@@ -67,12 +98,15 @@ class Deciding:
         """Judge customers for whom it was never done: those known before decisions were kept. Return how many."""
         done, after = 0, ""
         while batch := self._undecided(after):
-            for customer_id in batch:
-                self.settle_one(customer_id)
-                progress(1)
+            self.settle(batch, woken=lambda _effects: None)
+            progress(len(batch))
             done, after = done + len(batch), batch[-1]
         return done
 
     def _undecided(self, after: str) -> Sequence[str]:
         with self._db.read() as tx:
             return access.undecided(tx, after=after, limit=AT_ONCE)
+
+
+def _turn(customer_id: str) -> str:
+    return f"customer/{customer_id}"

@@ -13,7 +13,9 @@ from typing import Any
 
 from billhook.clock import Clock
 from billhook.effects import (
+    ArrangeMethod,
     CancelSubscription,
+    ChooseMethod,
     CloseRefund,
     CollectInvoice,
     Effect,
@@ -21,6 +23,7 @@ from billhook.effects import (
     RecordFailure,
     RecordPayment,
     RefundPayment,
+    SendPortalLinks,
     SyncCustomer,
 )
 from billhook.errors import Conflict, Refused
@@ -33,12 +36,15 @@ from billhook.provider import (
     Recorded,
     RefundRequest,
     SupportsCreditNotes,
+    SupportsDefaultMethod,
     SupportsRefunds,
 )
 from billhook_web.db import Tx
 from billhook_web.services import answers, cancelling
+from billhook_web.services.arranging import Arranged, Arranging
 from billhook_web.services.collecting import Collecting, Plan, Stale
 from billhook_web.services.connections import ATTEMPT_KEY, CREDIT_NOTE_KEY, Connections
+from billhook_web.services.portal_letters import LetterWriter
 from billhook_web.services.recording import Recorder
 from billhook_web.stores import accounts, billing
 from billhook_web.stores.accounts import Sync, SyncStatus
@@ -73,12 +79,15 @@ class Jobs:
     """Makes a job of an effect."""
 
     def __init__(
-        self, *, clock: Clock, connections: Connections, recorder: Recorder, collecting: Collecting
-    ) -> None:
+        self, *, clock: Clock, connections: Connections, recorder: Recorder, collecting: Collecting,
+        arranging: Arranging, letters: LetterWriter,
+    ) -> None:  # fmt: skip
         self._clock = clock
         self._connections = connections
         self._recorder = recorder
         self._collecting = collecting
+        self._arranging = arranging
+        self._letters = letters
 
     def target(self, tx: Tx, effect: Effect) -> str:
         """Return the connection whose provider :meth:`prepare` will have called."""
@@ -87,10 +96,12 @@ class Jobs:
                 return self._collecting.target(tx, effect.invoice, attempt=effect.attempt)
             case RefundPayment():
                 return effect.payment.connection
-            case SyncCustomer():
+            case SyncCustomer() | ArrangeMethod() | ChooseMethod():
                 return effect.connection
             case CancelSubscription():
                 return effect.subscription.connection
+            case SendPortalLinks():
+                return effect.channel
             case RecordPayment() | RecordFailure() | IssueCreditNote() | CloseRefund():
                 return effect.invoice.connection
 
@@ -116,6 +127,8 @@ class Jobs:
                 return self._sync_customer(tx, effect)
             case CancelSubscription():
                 return self._cancel_subscription(tx, effect)
+            case ArrangeMethod() | ChooseMethod() | SendPortalLinks():
+                return self._from_the_portal(tx, effect, since=since)
 
     def _collect(self, tx: Tx, effect: CollectInvoice, *, again: bool) -> Job | Skip:
         plan = self._collecting.plan(tx, effect.invoice, attempt=effect.attempt, present=effect.present)
@@ -285,6 +298,63 @@ class Jobs:
             record=lambda _tx, _subscription: Outcome(
                 note=f"Ended because the customer is {effect.standing}."
             ),
+        )
+
+    def _send_portal_links(self, tx: Tx, effect: SendPortalLinks, *, since: datetime) -> Job | Skip:
+        letters = self._letters.write(tx, effect, since=since)
+        if isinstance(letters, str):
+            return Skip(why=letters)
+
+        def record(tx: Tx, mails: int) -> Outcome:
+            self._letters.note(tx, effect)
+            return Outcome(note=f"Mails sent: {mails}.")
+
+        return Job(call=letters.send, record=record)
+
+    def _from_the_portal(
+        self, tx: Tx, effect: ArrangeMethod | ChooseMethod | SendPortalLinks, *, since: datetime
+    ) -> Job | Skip:
+        match effect:
+            case ArrangeMethod():
+                return self._arrange_method(tx, effect)
+            case ChooseMethod():
+                return self._choose_method(effect)
+            case SendPortalLinks():
+                return self._send_portal_links(tx, effect, since=since)
+
+    def _arrange_method(self, tx: Tx, effect: ArrangeMethod) -> Job | Skip:
+        row = accounts.get_customer(tx, effect.customer_id)
+        if row is None or row.erased_at is not None:
+            return Skip(why="The customer is not known here any more.")
+        customer, connection, setup = row.customer, effect.connection, effect.setup
+        wish = self._arranging.wished(tx, connection, setup)
+        if wish is None:
+            return Skip(why="The method was not added on our pages: nothing is wished of it.")
+        if self._arranging.settled(tx, connection, setup) is not None:
+            return Skip(why="The customer came back to the page: it was done then.")
+
+        def record(tx: Tx, done: Arranged | None) -> Outcome:
+            if done is None:
+                return Outcome(note="Nothing was saved, or it was removed meanwhile.")
+            return Outcome(effects=self._arranging.settle(tx, customer.id, done).effects)
+
+        return Job(
+            call=lambda: self._arranging.look_and_fulfil(customer, connection, setup, wish), record=record
+        )
+
+    def _choose_method(self, effect: ChooseMethod) -> Job | Skip:
+        engine = self._connections.engine(effect.connection)
+        if not isinstance(engine, SupportsDefaultMethod):
+            return Skip(why="The billing engine keeps no payment methods.")
+
+        def record(_tx: Tx, kept: bool) -> Outcome:
+            return Outcome(note=None if kept else "The billing engine does not keep this payment method.")
+
+        return Job(
+            call=lambda: answers.flag(
+                engine.choose_method(effect.customer_id, effect.method), "choose_method"
+            ),
+            record=record,
         )
 
 

@@ -13,11 +13,11 @@ from billhook.methods import PageKit, PagePayment, SupportsPageKit, SupportsPage
 from billhook.model import (
     Attempt,
     AttemptStatus,
+    Customer,
     Decline,
     DeclineClass,
     Invoice,
     InvoiceStatus,
-    Payment,
     PaymentStatus,
     Ref,
 )
@@ -28,7 +28,7 @@ from billhook_web.services.collecting import open_attempt
 from billhook_web.services.connections import Connections
 from billhook_web.services.gates import Ask
 from billhook_web.services.reattempt import plan_now
-from billhook_web.stores import billing, outbox
+from billhook_web.stores import accounts, billing, outbox
 from billhook_web.stores.outbox import EffectRow, EffectStatus
 
 WAITS = (0.1, 0.2, 0.4, 0.8, 1.5)
@@ -57,18 +57,27 @@ class OnPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayView:
-    """What a customer may see of an invoice: no ids of providers, no reason that is nobody's business.
+    """How an invoice stands for whoever pays it.
 
-    ``paid_at`` is when the newest payment that succeeded was made; None: none did, or only the engine knows of it.
-    ``awaits``: the newest attempt is a checkout whose outcome nobody has told us yet. ``on_page``: it can be paid here.
+    ``customer``: whose it is; None: nobody's we know, or their personal data is erased. ``payer``: the connection where it
+    is paid: that of the open attempt, else the collecting one. ``decline``: why the last try failed. ``paid_at`` is when the
+    newest payment that succeeded was made; None: none did, or only the engine knows of it. ``awaits``: the newest attempt is
+    a checkout whose outcome nobody has told us yet. ``on_page``: it can be paid here.
     """
 
     state: PayState
     invoice: Invoice
-    reason: str | None = None
+    customer: Customer | None = None
+    payer: str | None = None
+    decline: Decline | None = None
     paid_at: datetime | None = None
     awaits: bool = False
     on_page: OnPage | None = None
+
+    @property
+    def payable(self) -> bool:
+        """Say whether it waits to be paid, and nothing is under way."""
+        return self.state in (PayState.OPEN, PayState.FAILED)
 
 
 class Paying:
@@ -92,14 +101,16 @@ class Paying:
                 return None
             payments = billing.payments.of_invoice(tx, invoice.ref)
             attempts = billing.attempts_of(tx, invoice.ref)
+            customer = accounts.get_customer(tx, invoice.customer_id) if invoice.customer_id else None
         newest = max(payments, key=lambda payment: (payment.at, payment.ref), default=None)
         state = _state(invoice, attempts)
-        reason = _reason(newest) if state is PayState.FAILED else None
         received = [payment.at for payment in payments if payment.status is PaymentStatus.SUCCEEDED]
         return PayView(
             state=state,
             invoice=invoice,
-            reason=reason,
+            customer=customer.customer if customer and customer.erased_at is None else None,
+            payer=self._payer(attempts),
+            decline=newest.decline if newest and state is PayState.FAILED else None,
             paid_at=max(received, default=None),
             awaits=bool(attempts) and attempts[-1].status is AttemptStatus.OPEN,
             on_page=self._on_page(attempts) if state in (PayState.OPEN, PayState.FAILED) else None,
@@ -116,6 +127,11 @@ class Paying:
         if wanted is None or not isinstance(provider, SupportsPagePayment):
             raise NotFound("Nothing is to be paid on this page now.")
         return self._ask(wanted.connection, lambda: provider.page_payment(wanted.session))
+
+    def _payer(self, attempts: tuple[Attempt, ...]) -> str | None:
+        attempt = open_attempt(attempts, now=self._clock.now())
+        collector = self._connections.collector()
+        return attempt.connection if attempt else collector.connection if collector else None
 
     def _on_page(self, attempts: tuple[Attempt, ...]) -> OnPage | None:
         attempt = open_attempt(attempts, now=self._clock.now())
@@ -137,13 +153,17 @@ class Paying:
 
         :raises Refused: it cannot be paid here.    :raises ProviderError: the provider does not answer just now.
         """
+        attempt = self.attempt(token)
+        return attempt.url if attempt else None
+
+    def attempt(self, token: str) -> Attempt | None:
+        """Return the attempt that is open to be paid, opened now when there is none; raises as :meth:`checkout`."""
         view = self.view(token)
-        if view is None or view.state in (PayState.PAID, PayState.VOID, PayState.PROCESSING):
+        if view is None or not view.payable:
             return None
         with self._db.read() as tx:
             known = billing.attempts_of(tx, view.invoice.ref)
-        attempt = self._usable(known) or self._new(view.invoice.ref, known)
-        return attempt.url if attempt else None
+        return self._usable(known) or self._new(view.invoice.ref, known)
 
     def _usable(self, known: tuple[Attempt, ...]) -> Attempt | None:
         attempt = open_attempt(known, now=self._clock.now())
@@ -213,16 +233,6 @@ def _state(invoice: Invoice, attempts: tuple[Attempt, ...]) -> PayState:
             return PayState.OPEN
 
 
-def words_of(decline: Decline | None) -> str | None:
-    """Return a decline's reason as it may be shown: nothing of stolen, lost and fraud."""
-    return None if decline is None or decline.sensitive else decline.message or None
-
-
 def needs_customer(decline: Decline | None) -> bool:
     """Say whether the bank only wants the customer to confirm: the same method may then be taken again."""
     return decline is not None and decline.kind is DeclineClass.AUTHENTICATION
-
-
-def _reason(payment: Payment | None) -> str | None:
-    """Say why in the customer's words; a sensitive reason (stolen, lost, fraud) is nobody's business."""
-    return words_of(payment.decline) if payment else None

@@ -12,18 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from billhook.access import Account, Decision, Policy
-from billhook.access.facts import Delegated
-from billhook.accounting import access_facts
+from billhook.access import Decision, Policy
 from billhook.clock import Clock
 from billhook.errors import BillhookError
-from billhook_web.db import Database, Tx, statements_within
+from billhook_web.db import Database, statements_within
 from billhook_web.services.access_policies import PolicyBook
-from billhook_web.services.cases import Case, gather
-from billhook_web.services.judging import essence
-from billhook_web.stores import access, access_batches
+from billhook_web.services.cases import Case, gather_all
+from billhook_web.services.looking import essence
+from billhook_web.stores import access
 
 BATCH: Final = 200
 """Customers looked at together."""
@@ -144,7 +141,7 @@ class _Look:
     def batch(self, customers: Sequence[str]) -> list[Moved]:
         """Compare what counts with the policy for some customers."""
         with statements_within(STATEMENT_SECONDS), self.db.read() as tx:
-            cases = cases_of(tx, self.book, customers)
+            cases = gather_all(tx, self.book, customers)
         found = (self._compare(case) for case in cases)
         return [moved for moved in found if moved is not None]
 
@@ -218,30 +215,6 @@ class Preview:
             return [name for name in self._customers if name > after][:limit]
         with self._look.db.read() as tx:
             return access.everybody(tx, after=after, limit=limit)
-
-
-def cases_of(tx: Tx, book: PolicyBook, customers: Sequence[str]) -> list[Case]:
-    """Return the cases of many customers, in a few queries but for those with payers or policies of their own."""
-    entries, paid = access_batches.entries(tx, customers), access_batches.payments_of(tx, customers)
-    zones = access_batches.timezones(tx, customers)
-    special = access_batches.with_policies_of_their_own(tx, customers)
-    general = book.in_force(tx, "")
-    found = []
-    for name in customers:
-        facts = access_facts(entries[name], paid[name])
-        if name in special or any(isinstance(fact, Delegated) for fact in facts):
-            found.append(gather(tx, book, name))
-            continue
-        account = Account(id=name, facts=facts, timezone=_zone(zones.get(name)))
-        found.append(Case(account=account, payers={}, in_force=general, heard=bool(entries[name])))
-    return found
-
-
-def _zone(name: str | None) -> ZoneInfo:
-    try:
-        return ZoneInfo(name or "UTC")
-    except (ValueError, OSError, KeyError):
-        return ZoneInfo("UTC")
 
 
 def _essence(decision: Decision) -> object:

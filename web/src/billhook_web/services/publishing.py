@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -28,6 +29,16 @@ SUBSCRIBABLE: Final = tuple(sorted(set(EVENT_TYPES) - {TEST}))
 """What an endpoint can ask to hear."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """An event to be told: what type, about whom, as plain JSON, and when we knew."""
+
+    type: str
+    customer_id: str | None
+    data: Mapping[str, Any]
+    at: datetime
+
+
 def publish(
     tx: Tx, *, type: str, customer_id: str | None, data: Mapping[str, Any], now: datetime
 ) -> tuple[int, ...]:
@@ -40,28 +51,46 @@ def publish(
     :return: the ids of the endpoints something is due for.
     :raises ValueError: there is no such type.
     """
-    if type not in EVENT_TYPES:
-        raise ValueError(f"{type!r} is no type of event; add it to EVENT_TYPES with what it says")
-    wanting = [each for each in endpoints.all_for_planning(tx) if each.wants(type)]
-    return _publish(tx, wanting, type, customer_id, data, now)[1]
+    return publish_all(tx, [Happening(type=type, customer_id=customer_id, data=data, at=now)])
+
+
+def publish_all(tx: Tx, happened: Sequence[Happening]) -> tuple[int, ...]:
+    """Write down several events, in order, as :func:`publish` does one; who wants to hear is looked up once."""
+    for each in happened:
+        if each.type not in EVENT_TYPES:
+            raise ValueError(f"{each.type!r} is no type of event; add it to EVENT_TYPES with what it says")
+    if not happened:
+        return ()
+    listening = endpoints.all_for_planning(tx)
+    if listening:
+        _take_turn(tx, happened)
+    woken: dict[int, None] = {}
+    for each in happened:
+        wanting = [endpoint for endpoint in listening if endpoint.wants(each.type)]
+        woken |= dict.fromkeys(_publish(tx, wanting, each)[1])
+    return tuple(woken)
 
 
 def publish_test(tx: Tx, endpoint: Endpoint, *, now: datetime) -> str:
     """Have a test event sent to one endpoint, whatever it wants to hear and whatever waits; return the message's id."""
     data = {"endpoint_id": endpoint.id, "text": "This is a test."}
-    return _publish(tx, [endpoint], TEST, None, data, now)[0]
+    return _publish(tx, [endpoint], Happening(type=TEST, customer_id=None, data=data, at=now))[0]
 
 
-def _publish(
-    tx: Tx, to: Sequence[Endpoint], kind: str, customer_id: str | None, data: Mapping[str, Any], now: datetime
-) -> tuple[str, tuple[int, ...]]:
+def _take_turn(tx: Tx, happened: Sequence[Happening]) -> None:
+    """Have others wait who tell of the same customers: numbers are in the order of the commits only when one waits."""
+    lock(tx, (f"webhooks:{each.customer_id}" for each in happened if each.customer_id is not None))
+
+
+def _publish(tx: Tx, to: Sequence[Endpoint], what: Happening) -> tuple[str, tuple[int, ...]]:
     key = new_token("msg_", size=18)
     if not to:
         return key, ()
-    if customer_id is not None:
-        lock(tx, [f"webhooks:{customer_id}"])  # numbers are in the order of the commits only when one waits
-    body = _body(kind, data, now)
-    message_id = outgoing.add_message(tx, key=key, kind=kind, customer_id=customer_id, body=body, now=now)
+    customer_id, now = what.customer_id, what.at
+    body = _body(what.type, what.data, now)
+    message_id = outgoing.add_message(
+        tx, key=key, kind=what.type, customer_id=customer_id, body=body, now=now
+    )
     for each in to:
         outgoing.plan(
             tx,

@@ -68,10 +68,11 @@ class Difference:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How long one call of :meth:`Reconciler.run` may take. ``budget``: then the rest is left for later; None: until it
-    is done. ``patience``: the longest wait for a provider before the rest is left for later."""
+    is done. ``patience``: the longest wait for a provider before the rest is left for later. ``wait``: waits seconds."""
 
     budget: timedelta | None = None
     patience: timedelta = timedelta(minutes=5)
+    wait: Callable[[float], None] = pause
 
 
 UNTIL_DONE = Pace()
@@ -96,7 +97,7 @@ class Reconciler:
 
     def __init__(
         self, *, db: Database, clock: Clock, connections: Connections, recorder: Recorder, looking: Looking,
-        gates: Gates, redact: Callable[[str], str], every: timedelta | None, wait: Callable[[float], None] = pause,
+        gates: Gates, redact: Callable[[str], str], every: timedelta | None,
     ) -> None:  # fmt: skip
         self._db = db
         self._clock = clock
@@ -107,7 +108,6 @@ class Reconciler:
         self._redact = redact
         self._every = every
         self._first_at = clock.now() + min(every or FIRST_PAUSE, FIRST_PAUSE)
-        self._wait = wait
 
     def names(self) -> tuple[str, ...]:
         """Return the connections that can be reconciled."""
@@ -217,7 +217,7 @@ class Reconciler:
                 wait = exc.retry_after or backoff(tries)
                 if tries > TRIES or wait > pace.patience:
                     raise
-                self._wait(wait.total_seconds())
+                pace.wait(wait.total_seconds())
             else:
                 self._finish(run)
                 return True
@@ -274,7 +274,7 @@ class Reconciler:
         if span > pace.patience:
             raise Temporary("The provider's rate limit is used up.", retry_after=span)
         if span:
-            self._wait(span.total_seconds())
+            pace.wait(span.total_seconds())
 
     def _finish(self, run: Run) -> None:
         with self._db.begin() as tx:

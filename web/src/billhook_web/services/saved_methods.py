@@ -6,7 +6,6 @@ connection's gate, so a provider that is down costs only its own part.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import structlog
@@ -15,12 +14,12 @@ from billhook.clock import Clock, new_token
 from billhook.errors import Conflict, NotFound, ProviderError, Refused
 from billhook.methods import PageKit, PageState, SavedMethod, Setup, SetupRequest
 from billhook.model import Customer, Ref, SubscriptionStatus
-from billhook_web.db import Database
+from billhook_web.db import Database, Tx
+from billhook_web.services.arranging import Arranging, plan_choice, short_key
 from billhook_web.services.connections import CUSTOMER_KEY, Connections
 from billhook_web.services.expiry import expiry_of
 from billhook_web.services.gates import Ask
 from billhook_web.services.keepers import Keeper, Keepers
-from billhook_web.services.second_tries import SecondTries
 from billhook_web.services.wallet import Added, Held, Wallet, Wish
 from billhook_web.stores import accounts, audit, billing
 
@@ -35,8 +34,9 @@ class SavedMethods:
     def __init__(self, *, db: Database, clock: Clock, connections: Connections, ask: Ask) -> None:
         self._db = db
         self._clock = clock
+        self._connections = connections
         self._keepers = Keepers(db=db, connections=connections, ask=ask)
-        self._tries = SecondTries(db=db, clock=clock)
+        self._arranging = Arranging(db=db, clock=clock, connections=connections, keepers=self._keepers)
 
     def offered(self) -> str | None:
         """Return the connection where a method can be added: the collecting one, else the first that can."""
@@ -59,16 +59,19 @@ class SavedMethods:
                 silent.append(connection)
         return Wallet(held=tuple(held), silent=tuple(silent))
 
-    def begin(self, customer_id: str, connection: str, *, form: str) -> Setup:
+    def begin(self, customer_id: str, connection: str, *, form: str, wish: Wish) -> Setup:
         """Begin to add a method. ``form`` names the page it was begun on: its set-up is made once, however often asked.
+
+        ``wish`` is kept before the customer can confirm anything; it counts also when they never come back.
 
         :raises ProviderError, Refused: the provider does not begin it.
         """
         customer = self._customer(customer_id)
-        key = _key("portal-setup", customer_id, connection, form)
+        key = short_key("portal-setup", customer_id, connection, form)
         found = self._begun(customer, connection, key)
         if found.state is PageState.CANCELED or (found.state is PageState.SUCCEEDED and found.method is None):
             found = self._begun(customer, connection, f"{key}-{new_token()}")  # that one is used up
+        self._arranging.wish(connection, found.id, wish)
         return found
 
     def look(self, customer_id: str, connection: str, setup: str) -> Setup:
@@ -89,20 +92,21 @@ class SavedMethods:
             )
         return found
 
-    def finish(self, customer_id: str, connection: str, setup: str, wish: Wish) -> Added:
-        """Say how a set-up ended; the first time it is found saved, do what the customer wished with the method.
+    def finish(self, customer_id: str, connection: str, setup: str) -> Added:
+        """Say how a set-up ended; if it is found saved for the first time, do what the customer wished with the method.
 
         :raises NotFound: this customer began no such set-up.    :raises ProviderError: the provider does not answer.
         """
         customer = self._customer(customer_id)
         found = self.look(customer_id, connection, setup)
-        mark = _key("portal-added", connection, setup)
-        settled = self._tries.settled(connection, mark)
-        if settled is None and found.state is PageState.SUCCEEDED and found.method is not None:
-            default, replaced = self._arrange(customer, connection, found, wish)
-            settled = self._tries.settle(
-                customer_id, connection, mark=mark, setup=setup, default=default, replaced=replaced
-            )
+        with self._db.read() as tx:
+            settled = self._arranging.settled(tx, connection, setup)
+            wish = self._arranging.wished(tx, connection, setup)
+        if settled is None and wish is not None:
+            done = self._arranging.fulfil(customer, connection, found, wish)
+            if done is not None:
+                with self._db.begin() as tx:
+                    settled = self._arranging.settle(tx, customer_id, done).settled
         return Added(setup=found, settled=settled)
 
     def choose(self, customer_id: str, method: str) -> None:
@@ -110,7 +114,9 @@ class SavedMethods:
         customer = self._customer(customer_id)
         held = self._one(customer, method)
         self._set_default(customer, held.ref)
-        self._note(customer_id, "payment_method.default", held.ref)
+        with self._db.begin() as tx:
+            self._note(tx, customer_id, "payment_method.default", held.ref)
+            plan_choice(tx, self._connections, customer_id, held.ref, now=self._clock.now())
 
     def remove(self, customer_id: str, method: str) -> None:
         """Remove a method for good.
@@ -124,7 +130,8 @@ class SavedMethods:
         if held.first:
             raise Conflict("It is the default: make another one the default first.", code="default")
         self._forget(customer, held.ref)
-        self._note(customer_id, "payment_method.remove", held.ref)
+        with self._db.begin() as tx:
+            self._note(tx, customer_id, "payment_method.remove", held.ref)
 
     def _customer(self, customer_id: str) -> Customer:
         with self._db.read() as tx:
@@ -178,28 +185,6 @@ class SavedMethods:
 
         return self._keepers.call(customer, connection, begin)
 
-    def _arrange(
-        self, customer: Customer, connection: str, setup: Setup, wish: Wish
-    ) -> tuple[bool, str | None]:
-        """Make the new method the default if wished, and forget what it replaces; return both outcomes.
-
-        The same card or account is kept once. Every call may be repeated, so two tabs at the same time do no harm.
-        """
-        assert setup.method is not None  # noqa: S101 - the caller looked
-        new = setup.method.method.ref
-        assert new is not None  # noqa: S101 - a saved method has its ref
-        kept = self._kept(customer, connection)
-        others = [each for each in kept if each.method.ref != new]
-        going = [each for each in others if each.method.ref in (setup.saved_before, wish.replaces)]
-        default = wish.default or len(others) == len(going) or any(each.default for each in going)
-        if default:
-            self._set_default(customer, new)
-        for each in going:
-            assert each.method.ref is not None  # noqa: S101 - it was found by it
-            self._forget(customer, each.method.ref)
-        same = any(each.method.ref == setup.saved_before for each in going)
-        return default, "same" if same else "other" if going else None
-
     def _set_default(self, customer: Customer, method: Ref) -> None:
         self._keepers.call(
             customer, method.connection, lambda keeper, owner: keeper.set_default(owner, method)
@@ -210,15 +195,6 @@ class SavedMethods:
             customer, method.connection, lambda keeper, owner: keeper.remove_method(owner, method)
         )
 
-    def _note(self, customer_id: str, action: str, method: Ref) -> None:
+    def _note(self, tx: Tx, customer_id: str, action: str, method: Ref) -> None:
         log.info(action, customer=customer_id, method=str(method))
-        with self._db.begin() as tx:
-            audit.add(
-                tx, at=self._clock.now(), actor=f"customer:{customer_id}", action=action, subject=method
-            )
-
-
-def _key(kind: str, *parts: str) -> str:
-    """Return a short key that tells nothing: of the customer or of the page."""
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return f"{kind}-{digest[:32]}"
+        audit.add(tx, at=self._clock.now(), actor=f"customer:{customer_id}", action=action, subject=method)

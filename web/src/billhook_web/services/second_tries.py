@@ -14,7 +14,7 @@ from billhook.clock import Clock
 from billhook.errors import Refused
 from billhook.model import PaymentStatus, Ref
 from billhook.projections import WRITTEN_OFF
-from billhook_web.db import Database, Tx, lock
+from billhook_web.db import Tx, lock
 from billhook_web.services.reattempt import reattempt_within
 from billhook_web.stores import audit, billing
 from billhook_web.stores.billing import Filter
@@ -38,44 +38,51 @@ class Settled:
     invoices: tuple[str, ...] = ()
 
 
-class SecondTries:
-    """Keeps what was done with each set-up."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What was done, and the effects to wake. ``before``: it had been done already."""
 
-    def __init__(self, *, db: Database, clock: Clock) -> None:
-        self._db = db
+    settled: Settled
+    effects: tuple[int, ...] = ()
+    before: bool = False
+
+
+class SecondTries:
+    """Keeps what was done with each set-up, in the caller's transactions."""
+
+    def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
 
-    def settled(self, connection: str, mark: str) -> Settled | None:
+    def settled(self, tx: Tx, connection: str, mark: str) -> Settled | None:
         """Return what was done before; None: nothing yet."""
-        with self._db.read() as tx:
-            kept = billing.recall(tx, connection, mark)
+        kept = billing.recall(tx, connection, mark)
         return _read(kept) if kept else None
 
     def settle(
-        self, customer_id: str, connection: str, *, mark: str, setup: str, default: bool, replaced: str | None
-    ) -> Settled:
+        self, tx: Tx, customer_id: str, *, connection: str, mark: str, setup: str, default: bool,
+        replaced: str | None,
+    ) -> Settlement:  # fmt: skip
         """Note a saved method and plan what could not be collected; the second to come gets what the first did.
 
         Only a default is charged for invoices, so anything else changes nothing for them.
         """
-        with self._db.begin() as tx:
-            lock(tx, [f"method-added/{mark}"])
-            before = billing.recall(tx, connection, mark)
-            if before:
-                return _read(before)
-            planned = self._failed(tx, customer_id) if default else ()
-            done = Settled(default=default, replaced=replaced, invoices=tuple(map(str, planned)))
-            billing.remember(tx, connection, mark, json.dumps(asdict(done)))
-            audit.add(
-                tx, at=self._clock.now(), actor=f"customer:{customer_id}", action="payment_method.add",
-                subject=f"{connection}:{setup}", detail={"default": default, "invoices": done.invoices},
-            )  # fmt: skip
+        lock(tx, [f"method-added/{mark}"])
+        before = billing.recall(tx, connection, mark)
+        if before:
+            return Settlement(settled=_read(before), before=True)
+        planned = self._failed(tx, customer_id) if default else {}
+        done = Settled(default=default, replaced=replaced, invoices=tuple(map(str, planned)))
+        billing.remember(tx, connection, mark, json.dumps(asdict(done)))
+        audit.add(
+            tx, at=self._clock.now(), actor=f"customer:{customer_id}", action="payment_method.add",
+            subject=f"{connection}:{setup}", detail={"default": default, "invoices": done.invoices},
+        )  # fmt: skip
         log.info("payment_method.add", customer=customer_id, connection=connection, invoices=done.invoices)
-        return done
+        return Settlement(settled=done, effects=tuple(planned.values()))
 
-    def _failed(self, tx: Tx, customer_id: str) -> list[Ref]:
+    def _failed(self, tx: Tx, customer_id: str) -> dict[Ref, int]:
         wanted = Filter(customer_id=customer_id, status=PaymentStatus.FAILED, limit=MOST)
-        planned = []
+        planned: dict[Ref, int] = {}
         for invoice in sorted(billing.invoices.page(tx, wanted), key=lambda each: each.ref):
             if WRITTEN_OFF in invoice.flags:
                 continue
@@ -84,7 +91,7 @@ class SecondTries:
             except Refused:
                 continue  # nothing is due on it any more, or its billing engine collects it
             if asked.effect is not None:
-                planned.append(invoice.ref)
+                planned[invoice.ref] = asked.effect
         return planned
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, insert, select, union, update
+from sqlalchemy import func, select, update
 
-from billhook.accounting import Entry
-from billhook.events import from_json
-from billhook.model import Ref
 from billhook_web.db import Tx
 from billhook_web.stores.access_tables import access_decisions, access_history
-from billhook_web.stores.filtering import insert_new
-from billhook_web.stores.tables import customers, facts, invoices, payments
+from billhook_web.stores.filtering import insert_new, upsert
+from billhook_web.stores.tables import customers
 
 OUTDATED = -1
 """The policy mark of a decision that must be made again, whatever the policies are."""
@@ -62,39 +59,6 @@ class Transition:
     facts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """One fact of the ledger about a customer, with its key."""
-
-    key: str
-    entry: Entry
-
-
-def known(tx: Tx, customer_id: str) -> Sequence[Known]:
-    """Return every fact that is about a customer, or about an invoice or payment of theirs.
-
-    Whose an invoice or payment is, its projection says: the ledger's note of it is of the moment the fact was heard.
-    """
-    t = facts.c
-    columns = (t.id, t.key, t.invoice, t.body)
-    theirs = select(invoices.c.ref).where(invoices.c.customer_id == customer_id)
-    paid = select(payments.c.ref).where(payments.c.customer_id == customer_id)
-    own = (t.customer_id == customer_id, t.invoice.is_(None), t.payment.is_(None))
-    found = union(
-        select(*columns).where(*own),
-        select(*columns).where(t.invoice.in_(theirs)),
-        select(*columns).where(t.payment.in_(paid)),
-    ).subquery()
-    rows = tx.execute(select(found.c.key, found.c.invoice, found.c.body).order_by(found.c.id))
-    return [
-        Known(
-            key=row.key,
-            entry=Entry(event=from_json(row.body), invoice=Ref.parse(row.invoice) if row.invoice else None),
-        )
-        for row in rows
-    ]
-
-
 def get(tx: Tx, customer_id: str) -> Stored | None:
     """Return a customer's decision as it was last stored; None: none was made yet."""
     row = tx.execute(
@@ -109,9 +73,16 @@ def many(tx: Tx, customer_ids: Sequence[str]) -> dict[str, Stored]:
     return {row.customer_id: _stored(row) for row in rows}
 
 
-def put(tx: Tx, stored: Stored) -> None:
-    """Write a decision, new or changed."""
-    values = {
+def put(tx: Tx, *decisions: Stored) -> None:
+    """Write decisions, new or changed."""
+    if decisions:
+        statement = upsert(tx, access_decisions, key="customer_id")
+        tx.execute(statement, [_row(each) for each in decisions])
+
+
+def _row(stored: Stored) -> dict[str, Any]:
+    return {
+        "customer_id": stored.customer_id,
         "version": stored.version,
         "state": stored.body["state"],
         "access": stored.body["access"],
@@ -124,10 +95,6 @@ def put(tx: Tx, stored: Stored) -> None:
         "fresh_until": stored.fresh_until,
         "payer": stored.payer,
     }
-    t = access_decisions
-    changed = tx.execute(update(t).where(t.c.customer_id == stored.customer_id).values(**values))
-    if changed.rowcount == 0:
-        tx.execute(insert(t).values(customer_id=stored.customer_id, **values))
 
 
 def outdate(tx: Tx, customer_ids: Sequence[str]) -> None:
@@ -143,11 +110,11 @@ def dependents(tx: Tx, payers: Collection[str]) -> set[str]:
 
 
 def due(tx: Tx, *, now: datetime, limit: int) -> Sequence[tuple[str, datetime]]:
-    """Return whose decision changes by now, soonest first, and when."""
+    """Return whose decision changes by now, soonest first, and when: read in the index alone."""
     t = access_decisions.c
     statement = select(t.customer_id, t.next_change_at).where(t.next_change_at.is_not(None))
-    rows = tx.execute(statement.where(t.next_change_at <= now).order_by(t.next_change_at).limit(limit))
-    return [(row.customer_id, row.next_change_at) for row in rows]
+    due = statement.where(t.next_change_at <= now).order_by(t.next_change_at, t.customer_id)
+    return [(row.customer_id, row.next_change_at) for row in tx.execute(due.limit(limit))]
 
 
 def outdated(tx: Tx, *, newest: int, limit: int) -> Sequence[tuple[str, datetime]]:
@@ -180,18 +147,22 @@ def count(tx: Tx) -> int:
     return int(tx.execute(select(func.count()).select_from(access_decisions)).scalar_one())
 
 
-def add_transition(tx: Tx, transition: Transition) -> None:
-    """Enter a change in the history; one of this version that is there already stays."""
-    statement = insert_new(tx, access_history).values(
-        customer_id=transition.customer_id,
-        version=transition.version,
-        at=transition.at,
-        recorded_at=transition.recorded_at,
-        cause=transition.cause,
-        body=json.dumps(transition.body, separators=(",", ":")),
-        facts=json.dumps(transition.facts),
-    )
-    tx.execute(statement)
+def add_transitions(tx: Tx, transitions: Iterable[Transition]) -> None:
+    """Enter changes in the history; one of a version that is there already stays."""
+    rows = [
+        {
+            "customer_id": each.customer_id,
+            "version": each.version,
+            "at": each.at,
+            "recorded_at": each.recorded_at,
+            "cause": each.cause,
+            "body": json.dumps(each.body, separators=(",", ":")),
+            "facts": json.dumps(each.facts),
+        }
+        for each in transitions
+    ]
+    if rows:
+        tx.execute(insert_new(tx, access_history), rows)
 
 
 def history(

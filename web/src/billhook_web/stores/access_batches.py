@@ -12,7 +12,6 @@ from billhook.accounting import Entry
 from billhook.events import from_json
 from billhook.model import Payment, Ref
 from billhook_web.db import Tx
-from billhook_web.stores.access_tables import access_assignments
 from billhook_web.stores.accounts import merge
 from billhook_web.stores.tables import customers, facts, invoices, payments
 
@@ -60,9 +59,3 @@ def timezones(tx: Tx, customer_ids: Sequence[str]) -> dict[str, str | None]:
     t = customers.c
     rows = tx.execute(select(t.id, t.given, t.observed).where(t.id.in_(customer_ids)))
     return {row.id: merge(json.loads(row.given), json.loads(row.observed)).get("timezone") for row in rows}
-
-
-def with_policies_of_their_own(tx: Tx, customer_ids: Sequence[str]) -> set[str]:
-    """Return for whom something was ever assigned beyond the default."""
-    t = access_assignments.c
-    return set(tx.execute(select(t.customer_id).where(t.customer_id.in_(customer_ids)).distinct()).scalars())

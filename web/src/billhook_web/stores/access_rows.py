@@ -1,12 +1,11 @@
 """Decisions of single customers, read as fast as it can be: past SQLAlchemy, the text as it is stored, several at once.
 
-A round trip costs much more than a row. So what is asked while one is on its way waits for it, and is then read together:
-alone nobody waits, and under load a question costs a fraction of a statement.
+A round trip costs much more than a row. So what is asked while one is on its way is then read together
+(:mod:`billhook_web.stores.batching`): alone nobody waits, and under load a question costs a fraction of a statement.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from billhook_web.db import Database, DatabaseError
 from billhook_web.stores.access_tables import access_decisions
+from billhook_web.stores.batching import Batching
 
 MOST = 64
 """Customers read together."""
@@ -41,19 +41,11 @@ class AnswerRow:
     outdated: bool
 
 
-def _taken() -> threading.Lock:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class _Question:
-    """A customer whose thread sleeps until ``woken`` is released: it is answered, or ``leads`` and reads the next ones."""
+    """A customer who is asked about. ``error``: why there is no answer; None: there is, in ``row``."""
 
     customer_id: str
-    woken: threading.Lock = field(default_factory=_taken)
-    leads: bool = False
     row: AnswerRow | None = None
     error: Exception | None = field(default_factory=lambda: PoolExhausted("the database does not answer"))
 
@@ -64,9 +56,7 @@ class AnswerRows:
     def __init__(self, db: Database) -> None:
         self._reader = db.reader()
         self._instant = db.loaded_form(access_decisions.c.next_change_at)
-        self._lock = threading.Lock()
-        self._queue: list[_Question] = []
-        self._led = False
+        self._batching = Batching(self._read, most=MOST, patience_seconds=PATIENCE_SECONDS)
         self._statements: dict[int, str] = {}
 
     def get(self, customer_id: str) -> AnswerRow | None:
@@ -75,40 +65,10 @@ class AnswerRows:
         :raises DatabaseError: it cannot be read.
         """
         asked = _Question(customer_id)
-        with self._lock:
-            self._queue.append(asked)
-            asked.leads, self._led = not self._led, True
-        if not asked.leads and not asked.woken.acquire(timeout=PATIENCE_SECONDS):
-            self._withdraw(asked)
-        if asked.leads:
-            self._lead(asked)
+        self._batching.add(asked)
         if asked.error is not None:
             raise asked.error
         return asked.row
-
-    def _withdraw(self, asked: _Question) -> None:
-        """Wait no longer. Who was made leader at this very moment has to lead all the same."""
-        with self._lock:
-            if not asked.leads and asked in self._queue:
-                self._queue.remove(asked)
-
-    def _lead(self, leader: _Question) -> None:
-        with self._lock:
-            asked, self._queue = self._queue[:MOST], self._queue[MOST:]
-        try:
-            self._read(asked)
-        finally:
-            self._hand_over()
-            for each in asked:
-                if each is not leader:
-                    each.woken.release()
-
-    def _hand_over(self) -> None:
-        with self._lock:
-            self._led = bool(self._queue)
-            if self._led:
-                self._queue[0].leads = True
-                self._queue[0].woken.release()
 
     def _read(self, asked: Sequence[_Question]) -> None:
         names = sorted({each.customer_id for each in asked})

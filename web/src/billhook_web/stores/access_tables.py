@@ -35,8 +35,9 @@ access_decisions = Table(
 )
 _changes = access_decisions.c.next_change_at.is_not(None)  # most never change by themselves
 Index(
-    "ix_access_decisions_next_change_at",
+    "ix_access_decisions_next_change_at_customer_id",
     access_decisions.c.next_change_at,
+    access_decisions.c.customer_id,  # so that who is due is read here: their rows lie all over the table
     postgresql_where=_changes,
     sqlite_where=_changes,
 )

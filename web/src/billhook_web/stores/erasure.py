@@ -85,7 +85,7 @@ def empty_customer(tx: Tx, customer_id: str, *, now: datetime) -> None:
     row = tx.execute(select(customers.c.given, customers.c.observed).where(*this)).one_or_none()
     if row is not None:
         kept = {"given": _impersonal(row.given), "observed": _impersonal(row.observed)}
-        tx.execute(update(customers).where(*this).values(**kept, name=None, email=None))
+        tx.execute(update(customers).where(*this).values(**kept, name=None, email=None, email_key=None))
     syncs = tables.customer_syncs
     tx.execute(update(syncs).where(syncs.c.customer_id == customer_id).values(detail=None))
 

@@ -1,13 +1,11 @@
 """Ingress, in one statement for all who come at the same time: what several threads store is committed together.
 
-A commit is mostly waiting: for the disk, for the server's answer, for SQLite's one write lock. So the first thread to come
-leads: it stores what it brought, and what others bring meanwhile the next leader stores, all at once. Nobody waits for
-company: alone, a delivery is one statement, committed by itself. Everybody is told only after the commit.
+A commit is mostly waiting, so what comes while one is under way is stored by the next (:mod:`billhook_web.stores.batching`).
+Alone, a delivery is one statement, committed by itself. Everybody is told only after the commit.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from billhook.provider import Delivery
 from billhook_web.db import Database, DatabaseError
+from billhook_web.stores.batching import Batching
 from billhook_web.stores.inbox import InboxStatus
 from billhook_web.stores.tables import inbox
 
@@ -29,22 +28,14 @@ PATIENCE_SECONDS = 30.0
 _COLUMNS = ("connection", "delivery_key", "content_key", "type", "body", "received_at", "due_at", "status")
 
 
-def _taken() -> threading.Lock:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
 @dataclass(slots=True, kw_only=True)
 class _Row:
-    """A delivery whose thread sleeps until ``woken`` is released: it is settled, or ``leads`` and stores the next rows."""
+    """A delivery to be stored. ``error``: why it is not known to be; None: it is, or was there already."""
 
     connection: str
     delivery: Delivery
     body: bytes
     at: datetime
-    woken: threading.Lock = field(default_factory=_taken)
-    leads: bool = False
     inbox_id: int | None = None
     error: Exception | None = field(
         default_factory=lambda: PoolExhausted("nobody knows whether it is stored")
@@ -57,9 +48,7 @@ class Gathering:
     def __init__(self, db: Database) -> None:
         self._writer = db.writer()
         self._stored_time = db.stored_form(inbox.c.received_at)
-        self._lock = threading.Lock()
-        self._queue: list[_Row] = []
-        self._led = False
+        self._batching = Batching(self._store, most=MOST, patience_seconds=PATIENCE_SECONDS)
         self._statements: dict[int, str] = {}
 
     def add(self, *, connection: str, delivery: Delivery, body: bytes, now: datetime) -> int | None:
@@ -68,40 +57,10 @@ class Gathering:
         :raises billhook_web.db.DatabaseError: it is not known to be stored; the sender must send it again.
         """
         row = _Row(connection=connection, delivery=delivery, body=body, at=now)
-        with self._lock:
-            self._queue.append(row)
-            row.leads, self._led = not self._led, True
-        if not row.leads and not row.woken.acquire(timeout=PATIENCE_SECONDS):
-            self._withdraw(row)
-        if row.leads:
-            self._lead(row)
+        self._batching.add(row)
         if row.error is not None:
             raise row.error
         return row.inbox_id
-
-    def _withdraw(self, row: _Row) -> None:
-        """Wait no longer. Who was made leader at this very moment has to lead all the same."""
-        with self._lock:
-            if not row.leads and row in self._queue:
-                self._queue.remove(row)
-
-    def _lead(self, leader: _Row) -> None:
-        with self._lock:
-            rows, self._queue = self._queue[:MOST], self._queue[MOST:]
-        try:
-            self._store(rows)
-        finally:
-            self._hand_over()
-            for row in rows:
-                if row is not leader:
-                    row.woken.release()
-
-    def _hand_over(self) -> None:
-        with self._lock:
-            self._led = bool(self._queue)
-            if self._led:
-                self._queue[0].leads = True
-                self._queue[0].woken.release()
 
     def _store(self, rows: Sequence[_Row]) -> None:
         """Store all at once; when the database refuses that for what a row says, each alone: only that row must fail."""

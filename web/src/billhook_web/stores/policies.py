@@ -41,6 +41,7 @@ class Assignment:
     at: datetime
     by: str
     note: str | None = None
+    customer_id: str | None = None  # whom it touches; None: everybody
 
 
 def add(
@@ -105,7 +106,9 @@ def assign(
     values = {"scope": scope, "customer_id": customer_id, "policy_id": policy_id, "plugin": plugin, "at": now}
     statement = insert(access_assignments).values(**values, by=by, note=note)
     made = tx.execute(statement.returning(access_assignments.c.id)).scalar_one()
-    return Assignment(id=made, scope=scope, policy_id=policy_id, plugin=plugin, at=now, by=by, note=note)
+    return Assignment(
+        id=made, scope=scope, policy_id=policy_id, plugin=plugin, at=now, by=by, note=note, customer_id=customer_id
+    )  # fmt: skip
 
 
 def assigned(tx: Tx, scope: str, *, at: datetime | None = None) -> Assignment | None:
@@ -118,14 +121,20 @@ def assigned(tx: Tx, scope: str, *, at: datetime | None = None) -> Assignment | 
     return None if row is None else _assignment(row)
 
 
-def assigned_to(tx: Tx, customer_id: str, *, at: datetime | None = None) -> Sequence[Assignment]:
-    """Return what counts for a customer and their subscriptions beyond the default, one of each scope."""
+def counting(tx: Tx, customer_ids: Sequence[str], *, since: datetime | None) -> Sequence[Assignment]:
+    """Return, oldest first, what was ever assigned to some customers, and for everybody what counts from an instant on.
+
+    :param since: the one that counted then, and all that came later; None: only the newest.
+    """
     t = access_assignments.c
-    statement = select(access_assignments).where(t.customer_id == customer_id)
-    if at is not None:
-        statement = statement.where(t.at <= at)
-    newest_of = {row.scope: _assignment(row) for row in tx.execute(statement.order_by(t.id))}
-    return [newest_of[scope] for scope in sorted(newest_of)]
+    start = select(func.max(t.id)).where(t.scope == DEFAULT)
+    if since is not None:
+        start = start.where(t.at <= since)
+    general = (t.scope == DEFAULT) & (t.id >= func.coalesce(start.scalar_subquery(), 0))
+    rows = tx.execute(
+        select(access_assignments).where(or_(general, t.customer_id.in_(customer_ids))).order_by(t.id)
+    )
+    return [_assignment(row) for row in rows]
 
 
 def assignments(tx: Tx, scope: str, *, limit: int = 50) -> Sequence[Assignment]:
@@ -133,22 +142,6 @@ def assignments(tx: Tx, scope: str, *, limit: int = 50) -> Sequence[Assignment]:
     t = access_assignments.c
     rows = tx.execute(select(access_assignments).where(t.scope == scope).order_by(t.id.desc()).limit(limit))
     return [_assignment(row) for row in rows]
-
-
-def changes(tx: Tx, customer_id: str, *, after: datetime, until: datetime) -> Sequence[datetime]:
-    """Return when another policy came to count for a customer: ``after`` excluded, ``until`` included."""
-    t = access_assignments.c
-    statement = select(t.at).where(or_(t.scope == DEFAULT, t.customer_id == customer_id))
-    rows = tx.execute(statement.where(t.at > after, t.at <= until).distinct().order_by(t.at))
-    return list(rows.scalars())
-
-
-def mark(tx: Tx, *, at: datetime | None = None) -> int:
-    """Return the number of the newest assignment of all, now or at an instant; 0: none was made by then."""
-    statement = select(func.max(access_assignments.c.id))
-    if at is not None:
-        statement = statement.where(access_assignments.c.at <= at)
-    return tx.execute(statement).scalar_one() or 0
 
 
 def default_mark(tx: Tx) -> int:
@@ -182,4 +175,5 @@ def _assignment(row: Any) -> Assignment:
         at=row.at,
         by=row.by,
         note=row.note,
+        customer_id=row.customer_id,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 from sqlalchemy import delete, insert, select, update
@@ -15,13 +15,19 @@ from billhook_web.db import Tx
 from billhook_web.stores.portal_tables import portal_links, portal_sessions
 from billhook_web.stores.tables import invoices
 
+MAILED: Final = "mail"
+"""The ``via`` of a link that was mailed to the customer."""
+
 _INVOICE = TypeAdapter(Invoice)
 _SETTLED = (PaymentStatus.SUCCEEDED, PaymentStatus.CANCELED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What lets a customer in once. ``used_by``: the digest of what the browser held that used it."""
+    """What lets a customer in once. ``used_by``: the digest of what the browser held that used it.
+
+    ``via``: :data:`MAILED`, or None: an app asked for it.
+    """
 
     digest: str
     customer_id: str
@@ -31,6 +37,7 @@ class Link:
     expires_at: datetime
     used_at: datetime | None = None
     used_by: str | None = None
+    via: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +73,13 @@ def use_link(tx: Tx, digest: str, *, by: str, now: datetime) -> bool:
     t = portal_links.c
     statement = update(portal_links).where(t.digest == digest, t.used_at.is_(None), t.expires_at > now)
     return tx.execute(statement.values(used_at=now, used_by=by)).rowcount == 1
+
+
+def end_mailed_links(tx: Tx, customer_ids: Sequence[str], *, now: datetime) -> None:
+    """Let links that were mailed to these customers and not used let nobody in any more."""
+    t = portal_links.c
+    unused = (t.customer_id.in_(customer_ids), t.via == MAILED, t.used_at.is_(None), t.expires_at > now)
+    tx.execute(update(portal_links).where(*unused).values(expires_at=now))
 
 
 def add_session(tx: Tx, session: Session) -> None:

@@ -100,6 +100,7 @@ customers = Table(
     Column("observed", Text, nullable=False),  # what the billing engine shows
     Column("name", String(255)),
     Column("email", String(320), index=True),
+    Column("email_key", String(320), index=True),  # as it is compared: see accounts.email_key
     Column("version", Integer, nullable=False, server_default="0"),
     Column("created_at", UTCDateTime, nullable=False, index=True),
     Column("updated_at", UTCDateTime, nullable=False),

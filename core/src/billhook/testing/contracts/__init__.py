@@ -16,6 +16,7 @@ that is not claimed) is skipped and says why.
 
 from billhook.testing.contracts.billing_engine import BillingEngineContract
 from billhook.testing.contracts.methods import MethodManagementContract
+from billhook.testing.contracts.notification_channel import NotificationChannelContract
 from billhook.testing.contracts.payment_provider import PaymentProviderContract
 from billhook.testing.contracts.reconcile import ReconcileContract
 from billhook.testing.contracts.webhook_source import Sample, WebhookSourceContract
@@ -23,6 +24,7 @@ from billhook.testing.contracts.webhook_source import Sample, WebhookSourceContr
 __all__ = [
     "BillingEngineContract",
     "MethodManagementContract",
+    "NotificationChannelContract",
     "PaymentProviderContract",
     "ReconcileContract",
     "Sample",

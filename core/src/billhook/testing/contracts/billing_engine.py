@@ -19,6 +19,7 @@ from billhook.provider import (
     ProviderInfo,
     Recorded,
     SupportsCreditNotes,
+    SupportsDefaultMethod,
     SupportsInvoicePdf,
     SupportsPlans,
     SupportsSubscriptions,
@@ -264,6 +265,14 @@ class BillingEngineContract:
             pytest.skip("SupportsInvoicePdf is not claimed")
         document = engine.invoice_pdf(open_invoice())
         assert document is None or document.startswith(b"%PDF")
+
+    def test_a_method_that_the_engine_does_not_keep_changes_nothing(self, engine: BillingEngine) -> None:
+        """Nor for a customer it does not know: customers choose methods long before every engine has heard of them."""
+        if not isinstance(engine, SupportsDefaultMethod):
+            pytest.skip("SupportsDefaultMethod is not claimed")
+        engine.upsert_customer(make_customer("contract-3", currency=self.currency))
+        for customer in ("contract-3", "contract-nobody"):
+            assert engine.choose_method(customer, Ref("pay", "pm_contract_1")) is False
 
     # --- what is told ------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from billhook_lago.sandbox.credit_notes import CreditNotes
 from billhook_lago.sandbox.customers import Customers
 from billhook_lago.sandbox.invoices import Invoices
 from billhook_lago.sandbox.page import pdf
+from billhook_lago.sandbox.payment_methods import PaymentMethods
 from billhook_lago.sandbox.payments import Payments
 from billhook_lago.sandbox.state import Account
 from billhook_lago.sandbox.subscriptions import Subscriptions
@@ -189,7 +190,9 @@ class LagoSandbox(Bench):
 
 
 def _routes(world: World) -> tuple[Map, dict[str, Handler]]:
-    groups = (Customers, Catalogue, Subscriptions, Invoices, Payments, CreditNotes, AccountEndpoints)
+    groups = (
+        Customers, PaymentMethods, Catalogue, Subscriptions, Invoices, Payments, CreditNotes, AccountEndpoints,
+    )  # fmt: skip
     rules = [rule for group in groups for rule in group(world).rules()]
     handlers = {f"{method} {path}": handler for method, path, handler in rules}
     table = [Rule(path, methods=[method], endpoint=f"{method} {path}") for method, path, _ in rules]

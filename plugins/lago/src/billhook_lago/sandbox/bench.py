@@ -22,6 +22,7 @@ from billhook_lago.sandbox.documents import (
     rate_of,
 )
 from billhook_lago.sandbox.ledger import Ledger
+from billhook_lago.sandbox.payment_methods import keep_method
 from billhook_lago.sandbox.serializers import customer_json, plan_json, subscription_json
 from billhook_lago.sandbox.state import Account, Customer, Fee, Invoice, Json, Usage
 from billhook_lago.sandbox.webhooks import Announcer
@@ -111,9 +112,7 @@ class Bench:
         """
         with self.world.lock:
             world, now = self.world, self.world.now()
-            customer = world.ledger.customer(external_customer_id)
-            if customer is None:
-                raise not_found("customer")
+            customer = self._find_customer(external_customer_id)
             fee = self._manual_fee(customer, amount_cents, taxes_cents)
             customer.fields["currency"] = customer.currency or currency
             reason = "subscription_periodic"
@@ -139,6 +138,17 @@ class Bench:
         with self.world.lock:
             usage = Usage(amount_cents=amount_cents, units=units, events=events)
             self.world.ledger.usage[external_subscription_id] = usage
+
+    def keep_method(self, external_customer_id: str, provider_method_id: str) -> None:
+        """Let an integration of Lago's own have seen a payment method of a customer; the first is the default."""
+        with self.world.lock:
+            keep_method(self.world, self._find_customer(external_customer_id), provider_method_id)
+
+    def default_method(self, external_customer_id: str) -> str | None:
+        """Return the provider's id of the method that Lago charges first; None: it keeps none."""
+        with self.world.lock:
+            kept = self._find_customer(external_customer_id).payment_methods
+            return next((str(each["provider_method_id"]) for each in kept if each["is_default"]), None)
 
     def send(self, webhook_type: str, body: Json, *, object_type: str | None = None) -> None:
         """Queue a webhook with any content; the object key is the part before the dot unless given."""
@@ -193,6 +203,12 @@ class Bench:
                 "credit_notes": self.credit_notes,
                 "webhooks": self._webhooks(),
             }
+
+    def _find_customer(self, external_id: str) -> Customer:
+        customer = self.world.ledger.customer(external_id)
+        if customer is None:
+            raise not_found("customer")
+        return customer
 
     def _find_invoice(self, invoice_id: str) -> Invoice:
         invoice = self.world.ledger.invoice(invoice_id)

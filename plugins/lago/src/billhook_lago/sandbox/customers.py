@@ -35,7 +35,7 @@ _BILLING: Json = {
     "invoice_grace_period": None,
     "payment_provider": None,
     "payment_provider_code": None,
-    "document_locale": "en",
+    "document_locale": None,  # the billing entity's counts, until one is chosen for the customer
     "subscription_invoice_issuing_date_anchor": None,
     "subscription_invoice_issuing_date_adjustment": None,
 }

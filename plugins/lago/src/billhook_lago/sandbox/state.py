@@ -37,6 +37,7 @@ class Customer:
     billing_configuration: Json
     shipping_address: Json
     metadata: list[Json] = field(default_factory=list)
+    payment_methods: list[Json] = field(default_factory=list)
     deleted: bool = False
 
     @property

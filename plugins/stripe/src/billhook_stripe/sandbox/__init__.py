@@ -27,35 +27,38 @@ __all__ = [
 ]
 
 _NO_SETTINGS: Mapping[str, str] = {}
-_KNOWN = ("api_key", "publishable_key", "webhook_secret", "debit_delay_seconds", "refund_delay_seconds")
+_DELAYS = {"debit_delay": 259_200, "refund_delay": 0, "search_delay": 60}  # in seconds
+_KNOWN = ("api_key", "publishable_key", "webhook_secret", *(f"{name}_seconds" for name in _DELAYS))
 
 
 def create_sandbox(
     *, clock: Clock, webhook_url: str | None, settings: Mapping[str, str] = _NO_SETTINGS
 ) -> StripeSandbox:
-    """Return a sandbox that reports to ``webhook_url`` (None: to nobody until an endpoint is registered).
+    """Return a sandbox that reports to ``webhook_url``, as an endpoint (None: to nobody until one is registered).
 
-    ``settings`` are words: ``api_key``, ``publishable_key``, ``webhook_secret``, ``debit_delay_seconds`` and
-    ``refund_delay_seconds`` (whole seconds). Raises ConfigInvalid with every problem at once.
+    ``settings`` are words: ``api_key``, ``publishable_key``, ``webhook_secret``, and in whole seconds
+    ``debit_delay_seconds``, ``refund_delay_seconds`` and ``search_delay_seconds``. Raises ConfigInvalid with every
+    problem at once.
     """
     problems = [
         Problem(name, "is no setting of the Stripe sandbox.", f"Use one of {', '.join(_KNOWN)}.")
         for name in sorted(settings.keys() - set(_KNOWN))
     ]
-    for name in ("debit_delay_seconds", "refund_delay_seconds"):
-        value = settings.get(name, "0")
-        if not (value.isascii() and value.isdigit() and len(value) <= 9):
-            problems.append(Problem(name, f"{value!r} is no number of seconds.", "Use a whole number."))
+    seconds = {name: settings.get(f"{name}_seconds", str(usual)) for name, usual in _DELAYS.items()}
+    problems += [
+        Problem(f"{name}_seconds", f"{value!r} is no number of seconds.", "Use a whole number.")
+        for name, value in seconds.items()
+        if not (value.isascii() and value.isdigit() and len(value) <= 9)
+    ]
     if problems:
         raise ConfigInvalid(problems)
+    debit, refund, search = (timedelta(seconds=int(seconds[name])) for name in _DELAYS)
     return StripeSandbox(
         clock=clock,
         api_key=settings.get("api_key", API_KEY),
         publishable_key=settings.get("publishable_key", PUBLISHABLE_KEY),
         webhook_secret=settings.get("webhook_secret", WEBHOOK_SECRET),
+        webhook_url=webhook_url or "",
         post=post_to(webhook_url) if webhook_url else None,
-        settings=Settings(
-            debit_delay=timedelta(seconds=int(settings.get("debit_delay_seconds", "259200"))),
-            refund_delay=timedelta(seconds=int(settings.get("refund_delay_seconds", "0"))),
-        ),
+        settings=Settings(debit_delay=debit, refund_delay=refund, search_delay=search),
     )

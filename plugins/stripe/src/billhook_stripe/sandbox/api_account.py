@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from billhook.testing.sandbox import post_to
+from billhook.testing.sandbox import Post, post_to
 
 from .errors import Json, invalid, missing
 from .events import thin
+from .forms import Shape, merged
 from .routing import CREATED, EXPAND, PAGING, Call, Route, page
 from .world import ACCOUNT, new_id
 
-_ENDPOINT = EXPAND | {
+ENDPOINT: Final[Shape] = EXPAND | {
+    "url": str,
+    "enabled_events": [str],
+    "description": str,
+    "metadata": dict,
+    "api_version": str,
+}
+ENDPOINT_CHANGE: Final[Shape] = EXPAND | {
     "url": str,
     "enabled_events": [str],
     "description": str,
@@ -46,25 +54,41 @@ def _endpoints(call: Call) -> Json:
 
 
 def _create_endpoint(call: Call) -> Json:
-    url = call.params["url"]
-    try:
-        post = post_to(url)
-    except ValueError:
-        raise invalid(
-            "Invalid URL: an explicit scheme (such as https) must be provided.", param="url"
-        ) from None
-    secret = new_id("whsec")
-    made = call.hooks.add(url=url, secret=secret, post=post, events=call.params["enabled_events"])
-    made.shown["description"] = call.params.get("description")
+    """Register an endpoint; its secret is shown now and never again."""
+    params, secret = call.params, new_id("whsec")
+    post = _post_to(params["url"])
+    made = call.hooks.add(url=params["url"], secret=secret, post=post, events=params["enabled_events"])
+    made.shown |= {"description": params.get("description"), "metadata": params.get("metadata") or {}}
+    made.shown["api_version"] = params.get("api_version") or made.shown["api_version"]
     return made.shown | {"secret": secret}
 
 
+def _endpoint(call: Call) -> Json:
+    return call.hooks.endpoint(call.args["id"]).shown
+
+
 def _update_endpoint(call: Call) -> Json:
-    shown = call.hooks.endpoint(call.args["id"]).shown
-    if "disabled" in call.params:
-        shown["status"] = "disabled" if call.params["disabled"] else "enabled"
-    shown.update({name: value for name, value in call.params.items() if name in shown})
+    endpoint, params = call.hooks.endpoint(call.args["id"]), call.params
+    shown = endpoint.shown
+    if params.get("url"):
+        endpoint.post, shown["url"] = _post_to(params["url"]), params["url"]
+    if params.get("enabled_events"):
+        shown["enabled_events"] = params["enabled_events"]
+    if "disabled" in params:
+        shown["status"] = "disabled" if params["disabled"] else "enabled"
+    if "metadata" in params:
+        shown["metadata"] = merged(shown["metadata"], params["metadata"])
+    if "description" in params:
+        shown["description"] = params["description"]
     return shown
+
+
+def _post_to(url: str) -> Post:
+    try:
+        return post_to(url)
+    except ValueError:
+        message = "Invalid URL: an explicit scheme (such as https) must be provided."
+        raise invalid(message, code="url_invalid", param="url") from None
 
 
 def _delete_endpoint(call: Call) -> Json:
@@ -95,9 +119,10 @@ ROUTES: Final = (
     Route(method="GET", path="/v1/events/<id>", handler=_event, shape=EXPAND),
     Route(method="GET", path="/v2/core/events/<id>", handler=_thin_event),
     Route(method="POST", path="/v1/webhook_endpoints", handler=_create_endpoint,
-          shape=_ENDPOINT | {"api_version": str}, required=("url", "enabled_events")),
+          shape=ENDPOINT, required=("url", "enabled_events")),
     Route(method="GET", path="/v1/webhook_endpoints", handler=_endpoints, shape=PAGING),
-    Route(method="POST", path="/v1/webhook_endpoints/<id>", handler=_update_endpoint, shape=_ENDPOINT),
+    Route(method="GET", path="/v1/webhook_endpoints/<id>", handler=_endpoint, shape=EXPAND),
+    Route(method="POST", path="/v1/webhook_endpoints/<id>", handler=_update_endpoint, shape=ENDPOINT_CHANGE),
     Route(method="DELETE", path="/v1/webhook_endpoints/<id>", handler=_delete_endpoint),
     Route(method="GET", path="/v1/account", handler=_account, shape=EXPAND),
     Route(method="GET", path="/v1/balance", handler=_balance, shape=EXPAND),

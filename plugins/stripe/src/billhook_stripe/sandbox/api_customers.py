@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import Final
 
 from . import methods, setups, shapes
 from .errors import Json, declined, invalid
 from .forms import Shape, merged
 from .routing import CREATED, EXPAND, PAGING, Call, Route, keeps, page, shown
-from .world import changed
-
-SEARCH_DELAY: Final = timedelta(minutes=1)
-"""How far behind Stripe's search may be: what is younger is not found by it."""
+from .search import CUSTOMER_FIELDS, SEARCHING, searched
+from .world import World, changed
 
 _ADDRESS: Shape = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"), str)
 CUSTOMER: Final[Shape] = EXPAND | {
@@ -63,11 +59,12 @@ SETUP_CONFIRM: Final[Shape] = EXPAND | {
     "client_secret": str,
 }
 _HIDDEN = ("metadata", "customer", "description")
-_TERM = re.compile(r"""(email|metadata\[['"]([^'"]+)['"]\]):['"]((?:[^'"\\]|\\.)*)['"]""")
 
 
 def _create_customer(call: Call) -> Json:
     _check_default(call, None)
+    if call.params.get("test_clock"):
+        call.world.test_clock(call.params["test_clock"], param="test_clock")
     customer = shapes.customer(call.world, call.params)
     call.world.customers[customer["id"]] = customer
     call.world.emit("customer.created", customer, None)
@@ -101,8 +98,11 @@ def _check_default(call: Call, customer: str | None) -> None:
 
 
 def _delete_customer(call: Call) -> Json:
-    world = call.world
-    customer = world.customer(call.args["id"])
+    return remove(call.world, call.world.customer(call.args["id"]))
+
+
+def remove(world: World, customer: Json) -> Json:
+    """Delete a customer; what they kept is nobody's, and only their id is left."""
     world.emit("customer.deleted", customer, None)
     for method in world.attached(customer["id"]):
         method["customer"] = None
@@ -121,33 +121,15 @@ def _customer(call: Call) -> Json:
 
 
 def _customers(call: Call) -> Json:
-    live = [each for each in call.world.customers.values() if not each.get("deleted")]
+    wanted = call.params.get("test_clock")  # Stripe lists who is on a clock only when asked for that clock
+    everybody = call.world.customers.values()
+    live = [each for each in everybody if not each.get("deleted") and each["test_clock"] == wanted]
     return page(call, [each for each in live if keeps(call, each, "email")], url="/v1/customers")
 
 
 def _search_customers(call: Call) -> Json:
-    wanted = _terms(call.params["query"])
-    latest = int((call.world.now() - SEARCH_DELAY).timestamp())
     live = [each for each in call.world.customers.values() if not each.get("deleted")]
-    found = [each for each in live if each["created"] <= latest and _matches(each, wanted)]
-    data = found[::-1][: call.params.get("limit", 10)]
-    return {"object": "search_result", "data": data, "has_more": False, "url": "/v1/customers/search",
-            "next_page": None}  # fmt: skip
-
-
-def _terms(query: str) -> list[tuple[str | None, str]]:
-    parts = [part.strip() for part in re.split(r"\s+AND\s+", query)]
-    terms = [_TERM.fullmatch(part) for part in parts]
-    if not all(terms):
-        raise invalid("We were unable to parse your search query.", param="query")
-    return [(term[2], re.sub(r"\\(.)", r"\1", term[3])) for term in terms if term]
-
-
-def _matches(customer: Json, wanted: list[tuple[str | None, str]]) -> bool:
-    return all(
-        (customer["email"] if name is None else customer["metadata"].get(name)) == value
-        for name, value in wanted
-    )
+    return searched(call, live, CUSTOMER_FIELDS, url="/v1/customers/search")
 
 
 def _methods_of(call: Call) -> Json:
@@ -228,10 +210,11 @@ def without_private(call: Call, intent: Json) -> Json:
 
 
 ROUTES: Final = (
-    Route(method="POST", path="/v1/customers", handler=_create_customer, shape=CUSTOMER),
-    Route(method="GET", path="/v1/customers", handler=_customers, shape=PAGING | CREATED | {"email": str}),
+    Route(method="POST", path="/v1/customers", handler=_create_customer, shape=CUSTOMER | {"test_clock": str}),
+    Route(method="GET", path="/v1/customers", handler=_customers,
+          shape=PAGING | CREATED | {"email": str, "test_clock": str}),
     Route(method="GET", path="/v1/customers/search", handler=_search_customers,
-          shape={"query": str, "limit": int, "page": str}, required=("query",)),
+          shape=SEARCHING, required=("query",)),
     Route(method="GET", path="/v1/customers/<id>", handler=_customer, shape=EXPAND),
     Route(method="POST", path="/v1/customers/<id>", handler=_update_customer, shape=CUSTOMER),
     Route(method="DELETE", path="/v1/customers/<id>", handler=_delete_customer),

@@ -6,9 +6,10 @@ from typing import Final
 
 from . import disputes, intents, refunds
 from .api_customers import AUTOMATIC, secret_kept, without_private
-from .errors import Json
+from .errors import Json, missing
 from .forms import Shape, merged
 from .routing import CREATED, EXPAND, PAGING, Call, Route, keeps, page, shown
+from .search import CHARGE_FIELDS, INTENT_FIELDS, SEARCHING, searched
 from .world import changed
 
 _FUTURE = frozenset(("off_session", "on_session"))
@@ -82,8 +83,19 @@ def _cancel_intent(call: Call) -> Json:
 
 
 def _intents(call: Call) -> Json:
+    customer = call.params.get("customer")
+    if customer is not None and customer not in call.world.customers:  # a deleted one is there
+        raise missing("customer", customer, param="customer", status=400)
     rows = [each for each in call.world.intents.values() if keeps(call, each, "customer")]
     return page(call, rows, url="/v1/payment_intents")
+
+
+def _search_intents(call: Call) -> Json:
+    return searched(call, call.world.intents.values(), INTENT_FIELDS, url="/v1/payment_intents/search")
+
+
+def _search_charges(call: Call) -> Json:
+    return searched(call, call.world.charges.values(), CHARGE_FIELDS, url="/v1/charges/search")
 
 
 def _charges(call: Call) -> Json:
@@ -124,6 +136,8 @@ ROUTES: Final = (
     Route(method="POST", path="/v1/payment_intents", handler=_create_intent, shape=INTENT,
           required=("amount", "currency")),
     Route(method="GET", path="/v1/payment_intents", handler=_intents, shape=PAGING | CREATED | {"customer": str}),
+    Route(method="GET", path="/v1/payment_intents/search", handler=_search_intents, shape=SEARCHING,
+          required=("query",)),
     Route(method="GET", path="/v1/payment_intents/<id>", handler=_intent, shape=EXPAND | {"client_secret": str},
           public=True),
     Route(method="POST", path="/v1/payment_intents/<id>", handler=_update_intent, shape=INTENT_CHANGE),
@@ -133,6 +147,7 @@ ROUTES: Final = (
           shape=EXPAND | {"cancellation_reason": str}),
     Route(method="GET", path="/v1/charges", handler=_charges,
           shape=PAGING | CREATED | {"customer": str, "payment_intent": str}),
+    Route(method="GET", path="/v1/charges/search", handler=_search_charges, shape=SEARCHING, required=("query",)),
     Route(method="GET", path="/v1/charges/<id>", shape=EXPAND,
           handler=lambda call: shown(call, call.world.charge(call.args["id"]))),
     Route(method="POST", path="/v1/refunds", handler=_create_refund, shape=REFUND),

@@ -31,7 +31,7 @@ class StripeSandbox(Desk):
     through the API. ``/js/stripe.js`` stands in for Stripe.js, see :mod:`.browser`.
 
     :param clock: tells the time of everything.    :param public_url: where this app can be reached by a browser.
-    :param post: sends one webhook to the default endpoint.
+    :param post: sends one webhook to the default endpoint, which is registered as ``webhook_url``.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class StripeSandbox(Desk):
         api_key: str = API_KEY,
         publishable_key: str = PUBLISHABLE_KEY,
         webhook_secret: str = WEBHOOK_SECRET,
+        webhook_url: str = "",
         public_url: str = "http://127.0.0.1:8403",
         post: Post | None = None,
         settings: Settings | None = None,
@@ -48,6 +49,7 @@ class StripeSandbox(Desk):
         super().__init__(
             clock=clock,
             webhook_secret=webhook_secret,
+            webhook_url=webhook_url,
             public_url=public_url,
             post=post,
             settings=settings or Settings(),

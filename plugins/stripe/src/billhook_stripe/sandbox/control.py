@@ -17,7 +17,7 @@ from .desk import Desk
 from .errors import Json, invalid
 from .forms import Shape
 
-_SECONDS = ("debit_delay", "refund_delay")
+_SECONDS = ("debit_delay", "refund_delay", "search_delay")
 BODIES: Final[dict[str, Shape]] = {
     "pay": {"intent": str, "card": str},
     "authenticate": {"intent": str, "success": bool},

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from billhook.clock import Clock
 from billhook.testing.sandbox import Faults, Post, WebhookSender
 
-from . import disputes, intents, methods, refunds, setups, shapes
+from . import clocks, disputes, intents, methods, refunds, setups, shapes
 from .cards import GOOD, TEST_CARDS
 from .errors import ApiError, Json
 from .events import Hooks
@@ -27,7 +27,14 @@ class Desk:
     """
 
     def __init__(
-        self, *, clock: Clock, webhook_secret: str, public_url: str, post: Post | None, settings: Settings
+        self,
+        *,
+        clock: Clock,
+        webhook_secret: str,
+        webhook_url: str = "",
+        public_url: str,
+        post: Post | None,
+        settings: Settings,
     ) -> None:
         self.settings = settings
         self.faults = Faults()
@@ -36,7 +43,7 @@ class Desk:
         self.hooks = Hooks(clock, version=settings.event_version)
         self.sender: WebhookSender | None = None
         if post is not None:
-            self.sender = self.hooks.add(url="", secret=webhook_secret, post=post).sender
+            self.sender = self.hooks.add(url=webhook_url, secret=webhook_secret, post=post).sender
         self._key: str | None = None
         self.world = World(clock=clock, settings=settings, public_url=public_url.rstrip("/"), emit=self._emit)
 
@@ -55,15 +62,16 @@ class Desk:
         return self.hooks.deliver()
 
     def tick(self) -> int:
-        """Let the banks answer what has become due: debits and refunds. Return how many answered."""
+        """Let the banks answer what has become due, debits and refunds, and test clocks arrive. Return how many answered."""
         with self.acting() as world:
-            now = world.now()
-            due = [ref for ref, at in world.due.items() if at <= now]
+            advanced = clocks.move(world)
+            due = [ref for ref, at in world.due.items() if at <= world.now(_owner(world, ref))]
             for ref in due:
                 if ref in world.intents:
                     intents.settle(world, world.intents[ref])
                 else:
                     refunds.settle(world, world.refund(ref))
+            clocks.arrive(world, advanced)
             return len(due)
 
     # What the customer and their bank do.
@@ -263,3 +271,10 @@ class Desk:
 
     def _emit(self, event_type: str, thing: Json, previous: Json | None) -> None:
         self.hooks.emit(event_type, thing, previous, key=self._key)
+
+
+def _owner(world: World, ref: str) -> str | None:
+    """Return the customer whose debit or refund is due."""
+    thing = world.intents.get(ref) or world.refunds[ref]
+    owner: str | None = thing["customer"]
+    return owner

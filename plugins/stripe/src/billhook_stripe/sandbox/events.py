@@ -31,10 +31,14 @@ PAUSES = (
 
 @dataclass(slots=True, kw_only=True)
 class Endpoint:
-    """One place Stripe reports to. ``shown`` is the object as the API shows it; ``thin``: it takes thin events."""
+    """One place Stripe reports to. ``shown`` is the object as the API shows it; ``thin``: it takes thin events.
+
+    ``post`` carries every attempt: what waits goes to a new address too.
+    """
 
     shown: Json
     secret: str
+    post: Post
     sender: WebhookSender
     thin: bool = False
 
@@ -70,8 +74,10 @@ class Hooks:
             "status": "enabled",
             "url": url,
         }
-        sender = WebhookSender(clock=self._clock, post=post, pauses=PAUSES)
-        endpoint = Endpoint(shown=shown, secret=secret, sender=sender, thin=thin)
+        sender = WebhookSender(
+            clock=self._clock, post=lambda body, headers: endpoint.post(body, headers), pauses=PAUSES
+        )
+        endpoint = Endpoint(shown=shown, secret=secret, post=post, sender=sender, thin=thin)
         self.endpoints[shown["id"]] = endpoint
         return endpoint
 

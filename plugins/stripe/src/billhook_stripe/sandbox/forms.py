@@ -45,11 +45,13 @@ def _put(tree: Json, path: list[str], value: str) -> None:
 def checked(given: Json, shape: Shape, *, required: Iterable[str] = ()) -> Json:
     """Return the parameters with the types their shape says.
 
-    :raises ApiError: one is unknown (``parameter_unknown``), missing, or of another type.
+    :raises ApiError: one is unknown (``parameter_unknown``), missing, empty though required, or of another type.
     """
     for name in required:
         if name not in given:
             raise invalid(f"Missing required param: {name}.", code="parameter_missing", param=name)
+        if given[name] == "":
+            raise invalid(f"{name} must not be empty.", code="parameter_invalid_empty", param=name)
     return _record(given, shape, "")
 
 

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Request, Response
 from billhook.clock import pause
 from billhook.testing.sandbox import Fault, FaultKind
 
-from . import api_account, api_customers, api_money
+from . import api_account, api_clocks, api_customers, api_money
 from .browser import Browser
 from .control import ControlPanel
 from .desk import Desk
@@ -25,7 +25,7 @@ from .forms import checked, parsed
 from .routing import Call, RecordedRequest, Route
 from .world import API_VERSION, new_id
 
-ROUTES: Final = api_customers.ROUTES + api_money.ROUTES + api_account.ROUTES
+ROUTES: Final = api_customers.ROUTES + api_money.ROUTES + api_account.ROUTES + api_clocks.ROUTES
 KEYS_LIVE: Final = timedelta(hours=24)
 """How long an idempotency key is remembered."""
 

@@ -71,10 +71,15 @@ def confirm(world: World, intent: Json, given: Json) -> Json:
         )
     method = _usable_method(world, ref, intent["customer"], intent["currency"])
     _check_return_url(intent, given)
+    future = given.get("setup_future_usage", intent["setup_future_usage"]) or None
+    if future and given.get("off_session"):
+        raise invalid(
+            "You cannot confirm with `off_session=true` when `setup_future_usage` is also set on the PaymentIntent.",
+            param="off_session",
+        )
     intent["payment_method"] = method["id"]
     intent["last_payment_error"] = intent["next_action"] = None
-    if given.get("setup_future_usage"):
-        intent["setup_future_usage"] = given["setup_future_usage"]
+    intent["setup_future_usage"] = future
     card = world.cards[method["id"]]
     off_session = bool(given.get("off_session"))
     if _asks_for_authentication(world, card, method, off_session=off_session):
@@ -109,7 +114,12 @@ def cancel(world: World, intent: Json, *, reason: str | None) -> Json:
             "requires_confirmation, requires_action, processing.",
             kind="payment_intent",
         )
-    intent.update(status="canceled", canceled_at=world.stamp(), cancellation_reason=reason, next_action=None)
+    intent.update(
+        status="canceled",
+        canceled_at=world.stamp(intent["customer"]),
+        cancellation_reason=reason,
+        next_action=None,
+    )
     world.emit("payment_intent.canceled", intent, None)
     return intent
 
@@ -139,7 +149,7 @@ def _charge(world: World, intent: Json, method: Json, card: Card) -> Json:
         _succeed(world, intent, charge)
         return intent
     intent["status"] = "processing"
-    world.due[intent["id"]] = world.now() + world.settings.debit_delay
+    world.due[intent["id"]] = world.now(intent["customer"]) + world.settings.debit_delay
     world.emit("charge.pending", charge, None)
     world.emit("payment_intent.processing", intent, None)
     _save(world, intent)

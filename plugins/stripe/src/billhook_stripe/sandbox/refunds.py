@@ -43,7 +43,7 @@ def create(world: World, given: Json) -> Json:
     world.emit("charge.refunded", charge, None)
     fails = world.cards[charge["payment_method"]].refund_fails
     if later or fails:
-        world.due[refund["id"]] = world.now() + world.settings.refund_delay
+        world.due[refund["id"]] = world.now(charge["customer"]) + world.settings.refund_delay
     return refund
 
 

@@ -125,6 +125,7 @@ def _by_id(world: World, ref: str) -> Json:
         "re": world.refunds,
         "dp": world.disputes,
         "mandate": world.mandates,
+        "clock": world.clocks,
     }
     found = tables.get(ref.partition("_")[0], {}).get(ref)
     if found is None:

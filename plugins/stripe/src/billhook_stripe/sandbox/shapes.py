@@ -21,13 +21,14 @@ NO_ADDRESS: Json = dict.fromkeys(("city", "country", "line1", "line2", "postal_c
 
 def customer(world: World, given: Json) -> Json:
     """Return a new customer."""
+    clock = world.clocks.get(given.get("test_clock") or "")
     settings = {"custom_fields": None, "default_payment_method": None, "footer": None}
     return {
         "id": new_id("cus"),
         "object": "customer",
         "address": _address(given.get("address")),
         "balance": 0,
-        "created": world.stamp(),
+        "created": clock["frozen_time"] if clock else world.stamp(),
         "currency": None,
         "default_source": None,
         "delinquent": False,
@@ -42,7 +43,7 @@ def customer(world: World, given: Json) -> Json:
         "preferred_locales": given.get("preferred_locales") or [],
         "shipping": None,
         "tax_exempt": given.get("tax_exempt") or "none",
-        "test_clock": None,
+        "test_clock": given.get("test_clock"),
     }
 
 
@@ -81,7 +82,7 @@ def payment_intent(world: World, given: Json) -> Json:
         "capture_method": "automatic",
         "client_secret": f"{ref}_secret_{new_id('s')[2:]}",
         "confirmation_method": "automatic",
-        "created": world.stamp(),
+        "created": world.stamp(given.get("customer")),
         "currency": given["currency"].lower(),
         "customer": given.get("customer"),
         "description": given.get("description"),
@@ -108,7 +109,7 @@ def setup_intent(world: World, given: Json) -> Json:
         "automatic_payment_methods": given.get("automatic_payment_methods"),
         "cancellation_reason": None,
         "client_secret": f"{ref}_secret_{new_id('s')[2:]}",
-        "created": world.stamp(),
+        "created": world.stamp(given.get("customer")),
         "customer": given.get("customer"),
         "customer_account": None,
         "description": given.get("description"),
@@ -143,7 +144,7 @@ def charge(world: World, intent: Json, method: Json, *, status: str, error: Json
         "balance_transaction": new_id("txn") if took else None,
         "billing_details": method["billing_details"],
         "captured": status != "failed",
-        "created": world.stamp(),
+        "created": world.stamp(intent["customer"]),
         "currency": intent["currency"],
         "customer": intent["customer"],
         "description": intent["description"],
@@ -179,7 +180,7 @@ def refund(
         "amount": amount,
         "balance_transaction": new_id("txn"),
         "charge": charged["id"],
-        "created": world.stamp(),
+        "created": world.stamp(charged["customer"]),
         "currency": charged["currency"],
         "customer": charged["customer"],
         "customer_account": None,
@@ -204,12 +205,12 @@ def dispute(world: World, charged: Json, *, amount: int, reason: str) -> Json:
         "amount": amount,
         "balance_transactions": [],
         "charge": charged["id"],
-        "created": world.stamp(),
+        "created": world.stamp(charged["customer"]),
         "currency": charged["currency"],
         "enhanced_eligibility_types": [],
         "evidence": {},
         "evidence_details": {
-            "due_by": world.stamp() + 7 * 86_400,
+            "due_by": world.stamp(charged["customer"]) + 7 * 86_400,
             "enhanced_eligibility": {},
             "has_evidence": False,
             "past_due": False,
@@ -233,7 +234,7 @@ def mandate(world: World, method: Json) -> Json:
     return {
         "id": new_id("mandate"),
         "object": "mandate",
-        "customer_acceptance": {"accepted_at": world.stamp(), "type": "online"},
+        "customer_acceptance": {"accepted_at": world.stamp(method["customer"]), "type": "online"},
         "livemode": False,
         "multi_use": {},
         "payment_method": method["id"],

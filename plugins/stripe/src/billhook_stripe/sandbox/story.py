@@ -1,4 +1,4 @@
-"""Stripe's part in the story ``billhook demo`` tells (:class:`billhook.testing.story.PaymentStory`).
+"""Stripe's part in the story ``billhook demo`` tells (:class:`billhook.testing.story.KeepingStory`).
 
 A checkout of the story is a PaymentIntent that waits for the customer: Stripe's form stands on our own pay page.
 """
@@ -6,13 +6,15 @@ A checkout of the story is a PaymentIntent that waits for the customer: Stripe's
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from billhook.model import DeclineClass
 from billhook.money import Money
 from billhook.testing.sandbox import Faults, WebhookSender
-from billhook.testing.story import Call, StoryCheckout, StoryPayment
+from billhook.testing.story import Call, StoryCheckout, StoryMeans, StoryPayment
 
+from .cards import FAILING_IBAN, GOOD
 from .desk import Desk
 from .errors import Json
 from .intents import OPEN
@@ -21,6 +23,7 @@ _CARDS: Final = {
     DeclineClass.SOFT: "4000000000009995",
     DeclineClass.HARD: "4000000000009979",
 }
+_MEANS: Final = {StoryMeans.CARD: GOOD, StoryMeans.REFUSED_ACCOUNT: FAILING_IBAN}
 
 
 class StripeStory:
@@ -86,6 +89,15 @@ class StripeStory:
     def lose(self, dispute_id: str) -> None:
         """Decide a dispute for the customer."""
         self._desk.close_dispute(dispute_id, "lost")
+
+    @property
+    def debit_takes(self) -> timedelta:
+        """Return how long a bank debit stays ``processing``."""
+        return self._desk.settings.debit_delay
+
+    def fill_in(self, setup: str, means: StoryMeans) -> None:
+        """Complete a SetupIntent as the customer does in their browser."""
+        self._desk.save(setup, card=_MEANS[means])
 
     def _checkout(self, intent: Json) -> StoryCheckout:
         return StoryCheckout(

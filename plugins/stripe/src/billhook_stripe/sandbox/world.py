@@ -29,11 +29,13 @@ class Settings:
 
     :ivar debit_delay: how long a bank debit stays ``processing``.
     :ivar refund_delay: how long a refund stays ``pending``.
+    :ivar search_delay: how young a thing may be before Stripe's search finds it.
     :ivar event_version: the API version webhook endpoints are fixed to.
     """
 
     debit_delay: timedelta = timedelta(days=3)
     refund_delay: timedelta = timedelta(0)
+    search_delay: timedelta = timedelta(minutes=1)
     event_version: str = API_VERSION
 
 
@@ -53,6 +55,7 @@ class World:
     refunds: dict[str, Json] = field(default_factory=dict)
     disputes: dict[str, Json] = field(default_factory=dict)
     mandates: dict[str, Json] = field(default_factory=dict)
+    clocks: dict[str, Json] = field(default_factory=dict)
     events: dict[str, Json] = field(default_factory=dict)
     cards: dict[str, Card] = field(default_factory=dict)
     due: dict[str, datetime] = field(default_factory=dict)
@@ -60,13 +63,25 @@ class World:
     detached: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)  # methods that may be used no more without a customer
 
-    def now(self) -> datetime:
-        """Return the present instant, UTC."""
+    def now(self, customer: str | None = None) -> datetime:
+        """Return the present instant, UTC; for a customer on a test clock, where that stands."""
+        clock = self.clock_of(customer)
+        if clock is not None:
+            return datetime.fromtimestamp(clock["frozen_time"], UTC)
         return self.clock.now().astimezone(UTC)
 
-    def stamp(self) -> int:
+    def stamp(self, customer: str | None = None) -> int:
         """Return the present instant as Stripe writes it: whole seconds."""
-        return int(self.now().timestamp())
+        return int(self.now(customer).timestamp())
+
+    def clock_of(self, customer: str | None) -> Json | None:
+        """Return the test clock a customer is on; None for everybody else."""
+        owner = self.customers.get(customer or "") or {}
+        return self.clocks.get(owner.get("test_clock") or "")
+
+    def test_clock(self, ref: str, *, param: str = "id") -> Json:
+        """Return the test clock or answer that there is none."""
+        return _find(self.clocks, ref, "test_clock", param)
 
     def customer(self, ref: str, *, param: str = "id") -> Json:
         """Return the customer or answer that there is none; a deleted one is none."""

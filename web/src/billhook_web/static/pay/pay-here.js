@@ -6,8 +6,11 @@
   const form = document.getElementById("here");
   const about = JSON.parse(form.dataset.about);
   const problem = document.getElementById("problem");
-  const [confirmed, pay] = [form.querySelector("[data-confirm]"), form.querySelector("[data-pay]")];
-  const frame = form.querySelector(".provider");
+  const confirm = document.getElementById("confirm");
+  const another = document.getElementById("another"); // nothing saved is offered: there is no such choice
+  const confirmed = confirm.querySelector("button");
+  const pay = form.querySelector("[data-pay]");
+  const frame = document.getElementById("payment-form");
   const returnUrl = new URL(about.after, location.origin).href;
 
   const tell = (text) => {
@@ -16,7 +19,10 @@
   };
 
   const busy = (on) => {
-    for (const button of [confirmed, pay]) button.disabled = on;
+    for (const button of [confirmed, pay]) {
+      button.disabled = on;
+      button.toggleAttribute("aria-busy", on);
+    }
   };
 
   const look = async () => {
@@ -26,6 +32,7 @@
 
   // What is no longer open here is begun anew by a plain form.
   const beginAnew = () => {
+    document.getElementById("ways").classList.remove("here");
     form.hidden = true;
     document.getElementById("begin").hidden = false;
   };
@@ -33,7 +40,8 @@
   const went = async (outcome) => {
     if (outcome.state !== "open") return location.assign(returnUrl);
     const said = await look().catch(() => ({}));
-    tell(said.message || form.dataset.declined);
+    confirm.hidden = !(said.waits || said.method);
+    tell(said.message ? `${said.message} ${form.dataset.nothing}` : form.dataset.declined);
     busy(false);
   };
 
@@ -50,22 +58,14 @@
     }
   };
 
-  const start = async () => {
-    const said = await look();
-    if (said.state === "busy") return tell(form.dataset.busy);
-    if (said.state === "canceled") return beginAnew();
-    if (said.state !== "open" || !said.clientSecret) return location.assign(returnUrl);
-    const { settings } = about;
-    const { clientSecret, method } = said;
+  const mount = async (clientSecret) => {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-    const locale = document.documentElement.lang;
-    const fields = window.billhookPayments.form({ ...about, mode: "payment", clientSecret, locale, dark });
+    const fields = window.billhookPayments.form({ ...about, mode: "payment", clientSecret, dark });
+    frame.replaceChildren();
+    frame.classList.remove("frame");
     await fields.mount(frame);
     frame.removeAttribute("aria-busy");
-    confirmed.hidden = !method;
     pay.hidden = false;
-    confirmed.addEventListener("click", () =>
-      attempt(() => window.billhookPayments.pay({ settings, clientSecret, method, returnUrl })));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       attempt(async () => {
@@ -76,6 +76,39 @@
         return null;
       });
     });
+  };
+
+  // The bank has asked already, or will ask for the saved method it turned away.
+  const offerToConfirm = ({ clientSecret, method, waits }) => {
+    const { settings } = about;
+    const act = waits
+      ? () => window.billhookPayments.resume({ settings, mode: "payment", clientSecret })
+      : () => window.billhookPayments.pay({ settings, clientSecret, method, returnUrl });
+    confirm.hidden = false;
+    confirmed.addEventListener("click", () => attempt(act));
+    if (waits && about.atOnce) attempt(act);
+  };
+
+  // The fields are loaded when they are wanted, and then once.
+  const mountWhenChosen = (clientSecret) => {
+    const broken = () => tell(form.dataset.broken);
+    if (!another || another.checked) return mount(clientSecret);
+    const chosen = () => {
+      if (!another.checked) return;
+      document.removeEventListener("change", chosen);
+      mount(clientSecret).catch(broken);
+    };
+    document.addEventListener("change", chosen);
+    return null;
+  };
+
+  const start = async () => {
+    const said = await look();
+    if (said.state === "busy") return tell(form.dataset.busy);
+    if (said.state === "canceled") return beginAnew();
+    if (said.state !== "open" || !said.clientSecret) return location.assign(returnUrl);
+    if (said.waits || said.method) offerToConfirm(said);
+    return mountWhenChosen(said.clientSecret);
   };
 
   start().catch(() => tell(form.dataset.broken));

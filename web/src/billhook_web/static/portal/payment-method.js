@@ -32,24 +32,24 @@
     return said;
   };
 
-  const after = (path) => {
-    const url = new URL(path, location.origin);
-    const chosen = form.elements.default;
-    if (chosen && (chosen.type === "hidden" || chosen.checked)) url.searchParams.set("default", "1");
-    if (about.replaces) url.searchParams.set("replaces", about.replaces);
-    return url.href;
+  // What the customer wants of it goes to the server before they confirm anything: they may never come back.
+  const wishes = () => {
+    const { default: first, replaces } = form.elements;
+    const wanted = first && (first.type === "hidden" || first.checked);
+    return { ...(wanted && { default: "1" }), ...(replaces && { replaces: replaces.value }) };
   };
 
   const add = async (fields) => {
     const missing = await fields.check();
     if (missing) return missing;
-    const begun = await ask(about.begin, { form: about.form });
-    if (begun.url) return location.assign(after(begun.url));
-    const returnUrl = after(begun.after);
+    const begun = await ask(about.begin, { form: about.form, ...wishes() });
+    if (begun.url) return location.assign(begun.url);
+    const returnUrl = new URL(begun.after, location.origin).href;
     const outcome = await fields.confirm({ clientSecret: begun.clientSecret, returnUrl });
     if (outcome.state !== "open") return location.assign(returnUrl);
     const told = await ask(begun.state).catch(() => ({}));
-    return told.message ? `${told.message} ${form.dataset.nothing}` : form.dataset.declined;
+    const message = told.message || outcome.message; // the bank's question was closed: only the script knows
+    return message ? `${message} ${form.dataset.nothing}` : form.dataset.declined;
   };
 
   const resume = async () => {
@@ -58,7 +58,8 @@
     const { settings, mode } = about;
     const outcome = await window.billhookPayments.resume({ settings, mode, clientSecret: begun.clientSecret });
     if (outcome.state !== "open") return location.reload();
-    return form.dataset.declined;
+    const told = await ask(about.resume); // a question that was answered with no is over: the page says what can be done
+    return told.message ? location.reload() : form.dataset.declined;
   };
 
   const send = (act) => form.addEventListener("submit", async (event) => {

@@ -67,6 +67,7 @@
   });
   field("details").addEventListener("submit", (event) => event.preventDefault());
   field("details").addEventListener("input", show);
+  new ResizeObserver(() => tell({ height: Math.ceil(document.body.getBoundingClientRect().height) })).observe(document.body);
   show();
   tell({ event: "ready" });
 })();

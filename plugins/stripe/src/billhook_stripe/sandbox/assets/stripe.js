@@ -58,8 +58,9 @@
       const heard = (event) => {
         if (event.source === frame.contentWindow && event.data && event.data.secure === "answered") end(true);
       };
-      Object.assign(cover.style, { position: "fixed", inset: "0", background: "rgba(0,0,0,.5)", zIndex: "9999", padding: "5vh 5vw" });
-      Object.assign(frame.style, { width: "100%", height: "80%", border: "0", background: "#fff", colorScheme: "light" });
+      Object.assign(cover.style, { position: "fixed", inset: "0", background: "rgba(0,0,0,.5)", zIndex: "9999", padding: "1rem", display: "grid", placeContent: "center", gridTemplateColumns: "minmax(0, 26rem)", gap: ".75rem" });
+      Object.assign(frame.style, { width: "100%", height: "17rem", border: "0", borderRadius: "12px", background: "#fff", colorScheme: "light" });
+      Object.assign(close.style, { justifySelf: "end", font: "600 15px system-ui, sans-serif", padding: ".6rem 1rem", border: "0", borderRadius: "8px", background: "#fff", color: "#1f2430", cursor: "pointer" });
       cover.setAttribute("role", "dialog");
       cover.setAttribute("aria-modal", "true");
       cover.setAttribute("aria-label", "Confirm with your bank");
@@ -135,10 +136,11 @@
       const debit = (options.currency || "eur").toLowerCase() === "eur" ? "1" : "0";
       this.frame.src = `${FRAME}?${new URLSearchParams({ key, api: API, theme, debit })}`;
       this.frame.title = "Secure payment input frame";
-      Object.assign(this.frame.style, { width: "100%", height: "310px", border: "0", display: "block" });
+      Object.assign(this.frame.style, { width: "100%", height: "230px", border: "0", display: "block" });
       this.heard = (event) => {
         if (event.source !== this.frame.contentWindow || !event.data) return;
-        const { event: name, reply, ...rest } = event.data;
+        const { event: name, reply, height, ...rest } = event.data;
+        if (height) this.frame.style.height = `${height}px`;
         if (name) (this.listeners[name] || []).forEach((listener) => listener({ elementType: "payment", ...rest }));
         if (reply) {
           this.waiting.get(reply)?.(rest);

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from billhook.model import Decline, DeclineClass, PaymentMethod
-from billhook_web.pages.words import N_, Words
+from billhook_web.pages.words import LANGUAGES, N_, Words
 
 _NAMES: Final = {
     "visa": ("Visa", "VISA"),
@@ -59,12 +59,34 @@ def named(method: PaymentMethod, words: Words) -> Named:
     )
 
 
+_REASONS: Final = {
+    "insufficient_funds": N_("There isn’t enough money on it."),
+    "expired_card": N_("The card has expired."),
+    "incorrect_cvc": N_("The security code isn’t right."),
+    "invalid_cvc": N_("The security code isn’t right."),
+    "incorrect_number": N_("The card number isn’t right."),
+    "invalid_number": N_("The card number isn’t right."),
+    "card_velocity_exceeded": N_("The card’s limit is reached."),
+    "withdrawal_count_limit_exceeded": N_("The card’s limit is reached."),
+    "currency_not_supported": N_("The card doesn’t pay in this currency."),
+    "card_not_supported": N_("The card can’t be used for this kind of payment."),
+    "processing_error": N_("Something went wrong at the bank. It may work in a while."),
+    "try_again_later": N_("Something went wrong at the bank. It may work in a while."),
+}
+"""What providers' codes of declines mean, in lower case: for readers of other languages than the providers write in."""
+
+
 def decline_reason(decline: Decline | None, words: Words) -> str:
-    """Say why a bank said no. Stolen, lost and fraud are nobody's business: they read like no reason at all."""
+    """Say why a bank said no. Stolen, lost and fraud are nobody's business: they read like no reason at all.
+
+    Providers explain it in English. Who reads another language is told by the code, where it is a known one.
+    """
     if decline is None:
         return ""
     if decline.kind is DeclineClass.AUTHENTICATION:
         return words.say("Your bank couldn’t confirm that it’s you.")
-    if decline.sensitive or not decline.message:
+    ours = _REASONS.get(decline.code.lower())
+    told = decline.message if words.language == LANGUAGES[0] else words.say(ours) if ours else ""
+    if decline.sensitive or not told:
         return words.say("Your bank didn’t say why. It can tell you if you call.")
-    return decline.message
+    return told
