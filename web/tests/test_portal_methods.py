@@ -127,7 +127,7 @@ def test_removing_asks_first_and_says_what_stays(shop: Shop, me: Visitor) -> Non
     shop.provider().keep("cus_acct_1", "pm_1", last4="1111")
     shop.provider().keep("cus_acct_1", "pm_2", last4="2222")
     asked = me.get(f"{LIST}/keeps:pm_2/remove")
-    assert "Your default stays Visa 1111" in asked.text
+    assert "Your default stays Visa ending 1111." in asked.text
     part = me.get(f"{LIST}/keeps:pm_2/remove", **{"HX-Request": "true"})
     assert "<html" not in part.text
     assert me.csrf in part.text
