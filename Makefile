@@ -1,6 +1,6 @@
 # Needs python3 (3.11 or newer), git and make; everything else is fetched into this checkout.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test retest check style layers dependencies types rules chaos bench screenshots clean
+.PHONY: help bootstrap browser demo test retest check style layers dependencies types rules chaos bench screenshots clean
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -14,10 +14,14 @@ bootstrap: ## Make .venv from the lock file (the other targets do it themselves)
 demo: bootstrap ## Play the whole story against local sandboxes, then stay up
 	@$(BIN)/billhook demo
 
-test: bootstrap ## Run every test on all cores (at most four)
+browser: ## Make .venv ready for browser tests, and see to a Chromium
+	@scripts/bootstrap.sh --group e2e
+	@scripts/chromium.sh
+
+test: browser ## Run every test on all cores (at most four)
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
-retest: bootstrap ## Run what failed last time once more, one after the other
+retest: browser ## Run what failed last time once more, one after the other
 	@$(BIN)/pytest -q --last-failed --last-failed-no-failures none $(PYTEST_ARGS)
 
 check: style layers dependencies types rules ## Style, layers, dependencies, types, house rules (-k: do not stop at the first)
@@ -45,8 +49,7 @@ bench: bootstrap ## Measure what the flow costs
 chaos: bootstrap ## Break everything while money moves, then compare the books (CHAOS_ARGS="--quick --payer stripe")
 	@$(BIN)/python -m chaos.run_chaos $(CHAOS_ARGS)
 
-screenshots: ## Take pictures of the pages for customers (needs a Chromium)
-	@scripts/bootstrap.sh --group e2e
+screenshots: browser ## Take pictures of the pages for customers
 	@$(BIN)/python -m tests.browser.screenshots
 
 clean: ## Remove what the other targets made
