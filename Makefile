@@ -14,9 +14,9 @@ bootstrap: ## Make .venv from the lock file (the other targets do it themselves)
 demo: bootstrap ## Play the whole story against local sandboxes, then stay up
 	@$(BIN)/billhook demo
 
-browser: ## Make .venv ready for browser tests, and see to a Chromium
+browser: ## Make .venv ready for browser tests, and see to a Chromium and axe
 	@scripts/bootstrap.sh --group e2e
-	@scripts/chromium.sh
+	@scripts/browser.sh
 
 test: browser ## Run every test on all cores (at most four)
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 $(PYTEST_ARGS)

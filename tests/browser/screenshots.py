@@ -1,15 +1,13 @@
 """Take pictures of the pay page and the portal in every state, wide and narrow, light and dark, into .screenshots/.
 
-Needs `uv sync --group e2e` and a Chromium; BILLHOOK_TEST_CHROMIUM names one that is not on PATH. With
-BILLHOOK_TEST_AXE=path/to/axe.min.js every page is also checked for WCAG 2.2 AA: every finding is printed, and serious ones
-make the run fail, as do a page that scrolls sideways and a picture that could not be taken. `python -m
+Needs what `make browser` sees to; BILLHOOK_TEST_CHROMIUM names a Chromium that is not on PATH, BILLHOOK_TEST_AXE another
+axe.min.js. With axe every page is also checked for WCAG 2.2 AA: every finding is printed, and serious ones make the run fail, as do a page that scrolls sideways and a picture that could not be taken. `python -m
 tests.browser.screenshots portal methods-add` takes only the pictures whose names begin so.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -24,7 +22,7 @@ import structlog
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from tests.browser import method_pictures, portal_states
-from tests.browser.chromium import chromium_path
+from tests.browser.chromium import axe_path, chromium_path
 from tests.browser.pay_states import STATES, Site, served
 from tests.browser.portal_pictures import PICTURES
 from tests.browser.portal_site import portal_site
@@ -111,8 +109,8 @@ def main(wanted: Sequence[str] = ()) -> int:
     FOLDER.mkdir(exist_ok=True)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    axe, started = os.environ.get("BILLHOOK_TEST_AXE"), time.monotonic()
-    say(f"axe: {axe or 'not run; BILLHOOK_TEST_AXE=path/to/axe.min.js runs it'}")
+    axe, started = axe_path(), time.monotonic()
+    say(f"axe: {axe or 'not run; `make browser` fetches it'}")
     with everything() as pictures, sync_playwright() as playwright:
         chosen = [each for each in pictures if each.name.startswith(tuple(wanted) or "")]
         album = Album(playwright.chromium.launch(executable_path=chromium_path()), axe)

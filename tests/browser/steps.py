@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Browser, Page
+
+from tests.browser.chromium import axe_path
 
 PATIENCE = 90_000
 """Milliseconds to wait for anything: the machine may be busy."""
@@ -50,12 +51,12 @@ def answer_bank(page: Page, word: str) -> None:
 def faults(page: Page) -> list[str]:
     """Return what is wrong with a page as it stands: it scrolls sideways, or breaks WCAG 2.2 AA.
 
-    The latter is looked for with BILLHOOK_TEST_AXE=path/to/axe.min.js, in a context that was opened with ``bypass_csp``.
+    The latter is looked for where there is an axe (`make browser`), in a context that was opened with ``bypass_csp``.
     """
     found = []
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append("scrolls sideways")
-    axe = os.environ.get("BILLHOOK_TEST_AXE")
+    axe = axe_path()
     if axe:
         page.add_script_tag(path=axe)
         result = page.evaluate("rules => axe.run({runOnly: rules})", list(RULES))

@@ -1,18 +1,17 @@
 """Paying an invoice on our own page in a real browser, with the sandbox's stand-in for the provider's script.
 
-Runs where `uv sync --group e2e` was done and there is a Chromium; skipped elsewhere.
+Runs where there is a Chromium (`make browser`); skipped elsewhere.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.chromium import chromium_path
+from tests.browser.chromium import axe_path, chromium_path
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs the group e2e")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs `make browser`")
 if chromium_path() is None:
     pytest.skip("needs a Chromium", allow_module_level=True)
 
@@ -320,7 +319,7 @@ def test_the_page_is_whole_on_every_screen(
     old = site.sandbox.add_method(site.owner(customer), card="378282246310005")
     site.sandbox.update_card(old["id"], year=2020, month=1)
     options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
-    with watched(browser, bypass_csp="BILLHOOK_TEST_AXE" in os.environ, **options) as page:
+    with watched(browser, bypass_csp=axe_path() is not None, **options) as page:
         come_in(site, page, customer, url)
         assert page.get_by_role("radio", name="American Express").is_disabled()
         assert faults(page) == []

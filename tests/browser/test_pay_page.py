@@ -1,6 +1,6 @@
 """The pay page in a real browser: its policy lets people pay, keys reach everything, it changes without a reload.
 
-Runs where `uv sync --group e2e` was done and there is a Chromium; skipped elsewhere.
+Runs where there is a Chromium (`make browser`); skipped elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 
 from tests.browser.chromium import chromium_path
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs the group e2e")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs `make browser`")
 if chromium_path() is None:
     pytest.skip("needs a Chromium", allow_module_level=True)
 

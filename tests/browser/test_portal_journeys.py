@@ -1,19 +1,18 @@
 """What customers live through with payment methods beyond a form that goes well: left, closed, late, refused, by keys alone.
 
-Runs where `uv sync --group e2e` was done and there is a Chromium; skipped elsewhere. With BILLHOOK_TEST_AXE every page that is
-looked at is also checked for WCAG 2.2 AA.
+Runs where there is a Chromium (`make browser`); skipped elsewhere. With axe every page that is looked at is also checked for
+WCAG 2.2 AA.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.browser.chromium import chromium_path
+from tests.browser.chromium import axe_path, chromium_path
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs the group e2e")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs `make browser`")
 if chromium_path() is None:
     pytest.skip("needs a Chromium", allow_module_level=True)
 
@@ -277,9 +276,7 @@ def test_every_page_is_fit_to_be_read(
 ) -> None:
     pages = every_page(site, f"looks_{scheme}")
     size = {"width": width, "height": 800}
-    with watched(
-        browser, viewport=size, color_scheme=scheme, bypass_csp="BILLHOOK_TEST_AXE" in os.environ
-    ) as page:
+    with watched(browser, viewport=size, color_scheme=scheme, bypass_csp=axe_path() is not None) as page:
         page.goto(site.way_in(f"looks_{scheme}"))
         page.wait_for_url(f"**{LIST}")
         for path, words in pages.items():

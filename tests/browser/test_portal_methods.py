@@ -1,6 +1,6 @@
 """Adding, choosing and removing payment methods in a real browser, with the sandbox's stand-in for the provider's script.
 
-Runs where `uv sync --group e2e` was done and there is a Chromium; skipped elsewhere.
+Runs where there is a Chromium (`make browser`); skipped elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.chromium import chromium_path
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs the group e2e")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs `make browser`")
 if chromium_path() is None:
     pytest.skip("needs a Chromium", allow_module_level=True)
 

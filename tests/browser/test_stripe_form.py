@@ -1,6 +1,6 @@
 """Stripe's form on a page of ours, in a real browser: the plugin's adapter, the stand-in script, a strict policy.
 
-Runs where `uv sync --group e2e` was done and there is a Chromium; skipped elsewhere.
+Runs where there is a Chromium (`make browser`); skipped elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from billhook_stripe.provider import StripePayments
 from billhook_stripe.sandbox import StripeSandbox
 from tests.browser.chromium import chromium_path
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs the group e2e")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs `make browser`")
 if chromium_path() is None:
     pytest.skip("needs a Chromium", allow_module_level=True)
 
