@@ -64,6 +64,7 @@ def test_a_customer_who_is_turned_away_gets_in_by_mail(site: LoginSite, page: sy
     page.goto(link)
     page.get_by_role("heading", name="Overview").wait_for()
     page.locator("#main").get_by_text("Ada Byrne", exact=True).wait_for()
+    assert page.url == f"{site.url}/portal/"
 
 
 def test_a_stranger_reads_the_same(site: LoginSite, page: sync_api.Page) -> None:
@@ -83,4 +84,5 @@ def test_the_form_works_without_scripts(site: LoginSite, browser: sync_api.Brows
     page.goto(site.links_to(address)[0])
     page.get_by_role("button", name="Open billing").click()
     page.get_by_role("heading", name="Overview").wait_for()
+    assert page.url == f"{site.url}/portal/"
     context.close()
